@@ -1,0 +1,1 @@
+"""What must be true of a technique: properties, claims, peers, and the tests of Touchstone itself."""

@@ -1,0 +1,165 @@
+"""Techniques, and the modules that implement them.
+
+The public names of ``reference/<technique>.py`` are the contract of that technique. Whatever offers the same names can
+take its place: a peer in ``suites/peers/<source>/<technique>.py``, a user's own module, or ``module:attribute`` for an
+object inside a module. Nothing here imports a framework: modules are found on the path and loaded only when asked for.
+"""
+
+import ast
+import functools
+import hashlib
+import importlib
+import sys
+import sysconfig
+import unittest
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+BACKENDS = ("tensorflow", "jax", "torch")
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+DEVICES = ("cpu", "gpu")
+SCALES = ("quick", "standard", "paper")
+
+
+class NotProvided(unittest.SkipTest):
+    """An implementation lacks a name, or cannot honour an argument, that a property or workload needs.
+
+    pytest and Hypothesis both treat it as a skip with a reason; the report shows it as "not provided".
+    """
+
+
+@dataclass(frozen=True)
+class KnownDefect:
+    """A property that a peer is known to break, declared in the peer's ``KNOWN_DEFECTS`` under the property's name.
+
+    The check is strict: the property must fail at these precisions and pass at all others.
+    """
+
+    reason: str
+    link: str = ""
+    precisions: tuple[str, ...] = PRECISIONS
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """One implementation of one technique: ``reference``, a peer's name, or the dotted path of a user's module."""
+
+    technique: str
+    name: str
+    module: str
+
+    @property
+    def is_peer(self) -> bool:
+        """Whether somebody else's implementation, kept under ``suites/peers``, is meant."""
+        return self.module.startswith("suites.peers.")
+
+    def load(self) -> Any:
+        """Import the module (and with it the framework) and return it, or the attribute that ``:`` names in it."""
+        module, _, attribute = self.module.partition(":")
+        loaded = importlib.import_module(module)
+        return getattr(loaded, attribute) if attribute else loaded
+
+    def known_defects(self) -> Mapping[str, KnownDefect]:
+        """Properties that this implementation is known to break, by property name; loads the module of a peer."""
+        return getattr(self.load(), "KNOWN_DEFECTS", {}) if self.is_peer else {}
+
+    @property
+    def digest(self) -> str:
+        """Digest of the sources that this implementation depends on."""
+        return source_digest(self.module.partition(":")[0])
+
+
+@functools.cache
+def techniques() -> dict[str, str]:
+    """Every technique by name, with its title: the first words of its reference's docstring."""
+    return {path.stem: _title(path) for path in sorted((ROOT / "reference").glob("[a-z]*.py"))}
+
+
+def _title(path: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or path.stem.replace("_", " ")
+    return docstring.splitlines()[0].partition(":")[0].rstrip(".")
+
+
+def peers(technique: str, backend: str) -> list[Implementation]:
+    """The peers of a technique that run on a backend: those of Keras on all of them, others on their own."""
+    found = sorted((ROOT / "suites" / "peers").glob(f"*/{technique}.py"))
+    sources = [path.parent.name for path in found if path.parent.name in ("keras", backend)]
+    return [Implementation(technique, source, f"suites.peers.{source}.{technique}") for source in sources]
+
+
+def implementation(technique: str, name: str) -> Implementation:
+    """The implementation that ``technique=name`` means on the command line.
+
+    Raises:
+        ValueError: the technique is unknown, or no such module is on the path.
+    """
+    if technique not in techniques():
+        raise ValueError(f"unknown technique {technique!r}; expected one of: {', '.join(techniques())}")
+    if name == "reference":
+        return Implementation(technique, name, f"reference.{technique}")
+    if (ROOT / "suites" / "peers" / name / f"{technique}.py").is_file():
+        return Implementation(technique, name, f"suites.peers.{name}.{technique}")
+    if _find(name.partition(":")[0]) is None:
+        known = ["reference", *sorted(path.parent.name for path in (ROOT / "suites/peers").glob(f"*/{technique}.py"))]
+        raise ValueError(
+            f"no implementation {name!r} of {technique}: expected {', '.join(known)}, or a module on the Python path "
+            f"(run from the folder that holds it, or set PYTHONPATH)"
+        )
+    return Implementation(technique, name, name)
+
+
+def source_digest(*modules: str) -> str:
+    """Digest of modules and of all that they import, within this project or their own top-level package.
+
+    Installed libraries are left out: the environment hash covers them.
+    """
+    files: dict[str, Path] = {}
+    wanted = [(module, module.partition(".")[0]) for module in modules]
+    while wanted:
+        module, top = wanted.pop()
+        path = _find(module)
+        if module in files or path is None or not (_is_project_source(path) or module.partition(".")[0] == top):
+            continue
+        files[module] = path
+        wanted += [(imported, top) for imported in _imports(module, path)]
+    digest = hashlib.sha256()
+    for module, path in sorted(files.items()):
+        digest.update(module.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def _find(module: str) -> Path | None:
+    """The source file of a module, found without importing anything."""
+    parts = Path(*module.split("."))
+    for entry in [str(ROOT), *sys.path]:
+        for candidate in (Path(entry) / parts.with_suffix(".py"), Path(entry) / parts / "__init__.py"):
+            if candidate.is_file():
+                return candidate
+    return None
+
+
+def _is_project_source(path: Path) -> bool:
+    libraries = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    return not any(path.is_relative_to(library) for library in libraries)
+
+
+@functools.cache
+def _imports(module: str, path: Path) -> tuple[str, ...]:
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    return tuple(_imported_names(ast.parse(path.read_bytes()), package))
+
+
+def _imported_names(tree: ast.AST, package: str) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)

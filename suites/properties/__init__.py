@@ -1,0 +1,1 @@
+"""Property-based tests, one module per technique, that run against any implementation."""

@@ -1,0 +1,64 @@
+"""Rounding-error bounds: every tolerance of a property is derived from these, none is guessed.
+
+The model is the standard one of floating-point arithmetic: each operation returns the exact result times ``1 + d`` with
+``|d| <= u``, the unit roundoff (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 2.2). A value
+that passes through ``n`` roundings in a row is off by at most ``gamma(n) = n u / (1 - n u)`` (lemma 3.1).
+"""
+
+from typing import Any
+
+import numpy as np
+
+UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+"""Half the distance from 1 to the next larger number, by dtype."""
+
+SMALLEST_SUBNORMAL = {"float64": 2.0**-1074, "float32": 2.0**-149, "float16": 2.0**-24, "bfloat16": 2.0**-133}
+"""What an underflowing result can be off by, by dtype; absolute, where the bounds above are relative."""
+
+LIBM_ULPS = 4
+"""Units in the last place by which a vectorised exp, tanh or rsqrt may be off; Eigen documents 1 to 3 for float32."""
+
+
+def gamma(roundings: int, dtype: str) -> float:
+    """Relative error bound after that many roundings in a row in ``dtype``.
+
+    Raises:
+        ValueError: so many roundings that the bound says nothing.
+    """
+    product = roundings * UNIT_ROUNDOFF[dtype]
+    if product >= 0.5:
+        raise ValueError(f"{roundings} roundings in {dtype} leave no accuracy; draw smaller shapes")
+    return product / (1 - product)
+
+
+def to_numpy(tensor: Any) -> np.ndarray:
+    """A tensor of any backend as float64 (or bool, or integer) NumPy, exactly."""
+    from keras import ops
+
+    dtype = str(getattr(tensor, "dtype", "")).rpartition(".")[2]
+    if "float" in dtype:
+        widest = tensor if dtype == "float64" else ops.cast(tensor, "float32")
+        return np.asarray(ops.convert_to_numpy(widest), dtype=np.float64)
+    return np.asarray(ops.convert_to_numpy(tensor))
+
+
+def assert_within(actual: Any, expected: np.ndarray, bound: Any, what: str) -> None:
+    """Assert ``|actual - expected| <= bound`` elementwise, shapes first; a failure shows the worst element."""
+    got = to_numpy(actual)
+    assert got.shape == expected.shape, f"{what}: shape {got.shape}, expected {expected.shape}"
+    error = np.abs(got - expected)
+    limit = np.broadcast_to(np.asarray(bound, dtype=np.float64), expected.shape)
+    wrong = ~(error <= limit)  # NaN is wrong
+    if wrong.any():
+        excess = np.where(np.isnan(error), np.inf, error - limit)
+        worst = np.unravel_index(np.argmax(np.where(wrong, excess, -np.inf)), expected.shape)
+        place = list(map(int, worst))
+        raise AssertionError(
+            f"{what}: at {place} got {got[worst]:.9g}, expected {expected[worst]:.9g} +- {limit[worst]:.3g}; "
+            f"{int(wrong.sum())} of {wrong.size} elements are outside the bound"
+        )
+
+
+def assert_equal(actual: Any, expected: Any, what: str) -> None:
+    """Assert bit-for-bit equal values, for laws that are exact."""
+    assert_within(actual, to_numpy(expected) if not isinstance(expected, np.ndarray) else expected, 0.0, what)

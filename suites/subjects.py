@@ -1,0 +1,67 @@
+"""One implementation under test: what a property-based test receives as ``subject``."""
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+from suites.implementations import Implementation, NotProvided
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An implementation at one precision, backend and device.
+
+    ``subject.Name`` is the implementation's ``Name``; a name that it lacks raises `NotProvided`. Layers take the
+    precision as their ``dtype``, so that no global policy is touched: ``subject.ResidualBlock(4, dtype=subject.precision)``.
+    """
+
+    implementation: Implementation
+    precision: str = "float32"
+    backend: str = "tensorflow"
+    device: str = "cpu"
+    scale: str = "quick"
+
+    @classmethod
+    def of(cls, module: Any, technique: str, name: str, **options: str) -> "Subject":
+        """A subject around a module or namespace that is at hand, as the wrong variants are."""
+        subject = cls(Implementation(technique, name, f"{name}:"), **options)
+        subject.__dict__["module"] = module
+        return subject
+
+    @functools.cached_property
+    def module(self) -> Any:
+        """The loaded implementation."""
+        return self.implementation.load()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "module":  # the latter: load() itself raised AttributeError
+            raise AttributeError(name)
+        try:
+            return getattr(self.module, name)
+        except AttributeError:
+            raise NotProvided(f"{self.implementation.name} does not provide {name}") from None
+
+    @property
+    def compute_dtype(self) -> str:
+        """The dtype in which layers compute: float32, float16 or bfloat16."""
+        return self.precision.removeprefix("mixed_")
+
+    def provides(self, name: str) -> bool:
+        """Whether the implementation has this name."""
+        return hasattr(self.module, name)
+
+    def asked(self, property_name: str, source: str) -> dict[str, Any]:
+        """What a row of ``properties.jsonl`` was asked; ``source`` is the digest of the property's own sources."""
+        return {
+            "technique": self.implementation.technique,
+            "property": property_name,
+            "implementation": self.implementation.name,
+            "backend": self.backend,
+            "precision": self.precision,
+            "device": self.device,
+            "scale": self.scale,
+            "source": f"{source}-{self.implementation.digest}",
+        }
+
+    def __str__(self) -> str:
+        return f"{self.implementation.name}-{self.precision}"
