@@ -1,0 +1,1 @@
+"""What a technique costs: races between contenders, timed in lockstep."""

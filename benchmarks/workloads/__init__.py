@@ -1,0 +1,1 @@
+"""Workloads: sized inputs and the step that is timed, one module per technique."""
