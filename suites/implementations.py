@@ -112,6 +112,7 @@ def implementation(technique: str, name: str) -> Implementation:
     return Implementation(technique, name, name)
 
 
+@functools.cache
 def source_digest(*modules: str) -> str:
     """Digest of modules and of all that they import, within this project or their own top-level package.
 

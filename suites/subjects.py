@@ -12,7 +12,7 @@ class Subject:
     """An implementation at one precision, backend and device.
 
     ``subject.Name`` is the implementation's ``Name``; a name that it lacks raises `NotProvided`. Layers take the
-    precision as their ``dtype``, so that no global policy is touched: ``subject.ResidualBlock(4, dtype=subject.precision)``.
+    precision as their ``dtype``, so that no global policy is touched: ``ResidualBlock(4, dtype=subject.precision)``.
     """
 
     implementation: Implementation
@@ -34,7 +34,8 @@ class Subject:
         return self.implementation.load()
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "module":  # the latter: load() itself raised AttributeError
+        # Hypothesis probes its arguments, and ``module`` comes here when load() itself raised AttributeError.
+        if name.startswith(("_", "hypothesis_")) or name == "module":
             raise AttributeError(name)
         try:
             return getattr(self.module, name)

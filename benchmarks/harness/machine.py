@@ -19,7 +19,14 @@ PACKAGES = (
     *("tensorflow", "tensorflow-cpu", "keras", "jax", "jaxlib", "torch", "numpy", "scipy", "h5py", "ml-dtypes"),
     *("hypothesis", "pytest", "pytest-benchmark", "scikit-learn"),
 )
-VARIABLES = ("TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS", "XLA_FLAGS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "TF_DETERMINISTIC_OPS")
+VARIABLES = (
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_XLA_FLAGS",
+    "XLA_FLAGS",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "TF_DETERMINISTIC_OPS",
+)
 
 
 @functools.cache

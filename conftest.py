@@ -1,0 +1,186 @@
+"""The options that every suite and benchmark shares. They are checked before anything heavy is imported."""
+
+import argparse
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+
+from benchmarks.harness import machine
+from reports.run_folder import RunFolder, RunFolderError, canonical_hash, now
+from suites import provenance
+from suites.implementations import BACKENDS, DEVICES, PRECISIONS, SCALES, Implementation, implementation, techniques
+from suites.progress import Progress
+from suites.recording import FOLDER, MEASURED, folder_of
+
+EXAMPLES = {"quick": 10, "standard": 50, "paper": 200}
+"""Examples that Hypothesis draws per property, by scale."""
+
+
+def one_of(valid: tuple[str, ...]) -> Callable[[str], str]:
+    """An option's type: one of these words."""
+
+    def check(text: str) -> str:
+        if text not in valid:
+            raise argparse.ArgumentTypeError(f"got {text!r}, expected one of: {', '.join(valid)}")
+        return text
+
+    return check
+
+
+def some_of(valid: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
+    """An option's type: one or several of these words, separated by commas."""
+
+    def check(text: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(map(one_of(valid), text.split(","))))
+
+    return check
+
+
+def an_implementation(text: str) -> Implementation:
+    """An option's type: ``technique=module``."""
+    technique, equals, name = text.partition("=")
+    if not equals:
+        expected = f"technique=module, with a technique of: {', '.join(techniques())}"
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected {expected}")
+    try:
+        return implementation(technique, name)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The axes of the design, as options."""
+    group = parser.getgroup("touchstone")
+    group.addoption("--device", type=one_of(DEVICES), default="cpu", help="cpu (default) or gpu")
+    group.addoption(
+        "--precision",
+        type=some_of(PRECISIONS),
+        default=("float32",),
+        help=f"one or several of {','.join(PRECISIONS)} (default: float32)",
+    )
+    group.addoption("--backend", type=one_of(BACKENDS), default="tensorflow", help="tensorflow (default), jax or torch")
+    group.addoption("--scale", type=one_of(SCALES), default="quick", help="quick (default), standard or paper")
+    group.addoption(
+        "--implementation",
+        type=an_implementation,
+        action="append",
+        default=[],
+        metavar="TECHNIQUE=MODULE",
+        help="test and time this module in place of the reference and its peers; may be repeated, and `reference` and "
+        "the peers' names are modules too",
+    )
+    group.addoption("--results", metavar="DIR", help="keep the rows in this run folder, and skip those it already has")
+    group.addoption("--report", action="store_true", help="at the end, write the HTML report of the run folder")
+    group.addoption("--progress", action="store_true", help="show one progress bar instead of a line per file")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse what cannot work, settle the framework's environment, and open the run folder."""
+    check_machine(config.option.device, config.option.backend)
+    if config.option.report and not config.option.results:
+        raise pytest.UsageError("--report needs --results DIR: the run folder from which the report is made")
+    os.environ["KERAS_BACKEND"] = config.option.backend
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if config.option.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+        os.environ["JAX_PLATFORMS"] = "cpu"
+    configure_hypothesis(config)
+    config.stash[FOLDER] = open_results(config) if config.option.results else None
+    if config.option.progress:
+        config.pluginmanager.register(Progress(config), "touchstone-progress")
+
+
+def check_machine(device: str, backend: str) -> None:
+    """Refuse a device or backend that this machine does not have.
+
+    Raises:
+        pytest.UsageError: with how to proceed.
+    """
+    if device == "gpu" and not machine.gpus():
+        raise pytest.UsageError(
+            "--device gpu: no NVIDIA GPU found (nvidia-smi lists none); use --device cpu, or a cpu environment of tox"
+        )
+    if importlib.util.find_spec(backend) is None:
+        extra = "cpu" if backend == "tensorflow" else backend
+        raise pytest.UsageError(
+            f"--backend {backend}: {backend} is not installed here; pip install -e '.[{extra}]', or choose another of: "
+            f"{', '.join(name for name in BACKENDS if importlib.util.find_spec(name)) or 'none is installed'}"
+        )
+
+
+def configure_hypothesis(config: pytest.Config) -> None:
+    """Give every property the examples of its scale; repeatable unless a seed is asked for."""
+    settings.register_profile(
+        "touchstone",
+        max_examples=EXAMPLES[config.option.scale],
+        deadline=None,  # the first call of an operation is slow, and no property is about time
+        database=None,
+        derandomize=config.getoption("hypothesis_seed", None) is None,
+        print_blob=False,
+        phases=[Phase.explicit, Phase.generate, Phase.shrink],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.differing_executors],
+    )
+    if not config.getoption("hypothesis_profile", None):
+        settings.load_profile("touchstone")
+
+
+def open_results(config: pytest.Config) -> RunFolder:
+    """The run folder of ``--results``, begun or continued."""
+    try:
+        return RunFolder.resume(config.option.results, facts(config.option.scale))
+    except RunFolderError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def facts(scale: str) -> dict[str, Any]:
+    """What ``run.json`` says of this run's machine, environment and sources."""
+    hardware, software = machine.machine(), machine.environment()
+    return {
+        "scale": scale,
+        "machine": hardware,
+        "environment": software,
+        "machine_hash": canonical_hash(hardware),
+        "environment_hash": canonical_hash(software),
+        "lock_hash": provenance.lock_hash(),
+        "git": provenance.git(),
+        "techniques": {name: {"title": title} for name, title in techniques().items()},
+    }
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> str | None:
+    """Say what is not measured again."""
+    measured = config.stash.get(MEASURED, 0)
+    return f"{measured} rows are in {config.option.results} already and are not measured again" if measured else None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, Any, Any]:
+    """Note how the session ended and, with ``--report``, make the report."""
+    started = session.config.stash[STARTED]
+    result = yield
+    if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and session.config.stash.get(MEASURED, 0):
+        session.exitstatus = pytest.ExitCode.OK  # everything asked for had been measured before
+    folder = folder_of(session.config)
+    if folder is not None:
+        run = folder.run
+        ended = {"started": started, "finished": now(), "exit": int(session.exitstatus), "arguments": sys.argv[1:]}
+        folder.write_run({**run, "sessions": [*run["sessions"], ended]})
+    if session.config.option.report:
+        made = subprocess.run([sys.executable, "-m", "reports", str(folder.path)], check=False)  # type: ignore[union-attr]
+        if made.returncode and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+    return result
+
+
+STARTED = pytest.StashKey[str]()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Note when the session began."""
+    session.config.stash[STARTED] = now()

@@ -1,0 +1,121 @@
+"""What runs where: every property of a technique against every implementation wanted, and its row."""
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from suites.implementations import Implementation, implementation, peers, source_digest
+from suites.recording import ASKED, deselect, deselect_measured, folder_of, row_of
+from suites.subjects import Subject
+
+TIME_LIMIT_S = 180
+"""After this long a property of one implementation counts as hanging."""
+
+
+def technique_of(module_file: str) -> str:
+    """``test_<technique>.py`` holds the properties of a technique."""
+    return Path(module_file).stem.removeprefix("test_")
+
+
+def wanted(config: pytest.Config, technique: str) -> list[Implementation]:
+    """The implementations of a technique to test: those asked for, or else the reference and its peers."""
+    asked = [chosen for chosen in config.option.implementation if chosen.technique == technique]
+    return asked or [implementation(technique, "reference"), *peers(technique, config.option.backend)]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One item per implementation and precision."""
+    if "subject" in metafunc.fixturenames:
+        option = metafunc.config.option
+        subjects = [
+            Subject(chosen, precision, option.backend, option.device, option.scale)
+            for chosen in wanted(metafunc.config, technique_of(metafunc.module.__file__))
+            for precision in option.precision
+        ]
+        metafunc.parametrize("subject", subjects, ids=str, scope="session")
+
+
+def subject_of(item: pytest.Item) -> Subject | None:
+    """The subject of an item that is a property, else ``None``."""
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    return parameters.get("subject")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the techniques that ``--implementation`` does not name, and what has been measured already."""
+    named = {chosen.technique for chosen in config.option.implementation}
+    if named:
+        deselect(
+            config, items, lambda item: (subject := subject_of(item)) is not None and _technique(subject) not in named
+        )
+    deselect_measured(config, items, _asked)
+    for item in items:
+        if subject_of(item) is not None and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TIME_LIMIT_S, method="signal"))
+
+
+def _technique(subject: Subject) -> str:
+    return subject.implementation.technique
+
+
+def _asked(item: pytest.Item) -> dict[str, Any] | None:
+    subject = subject_of(item)
+    if subject is None:
+        return None
+    module = item.module.__name__  # type: ignore[attr-defined]
+    return subject.asked(item.originalname.removeprefix("test_"), source_digest(module))  # type: ignore[attr-defined]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Expect, strictly, the failures that a peer declares."""
+    subject = subject_of(item)
+    if subject is not None:
+        defect = subject.implementation.known_defects().get(item.stash[ASKED]["property"])
+        if defect is not None and subject.precision in defect.precisions:
+            item.add_marker(pytest.mark.xfail(strict=True, reason=f"{defect.reason} {defect.link}".strip()))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Write the row of a property when its call, or a setup that failed, is over."""
+    report = yield
+    subject, folder = subject_of(item), folder_of(item.config)
+    interrupted = call.excinfo is not None and isinstance(call.excinfo.value, KeyboardInterrupt)
+    if subject is None or folder is None or interrupted or not (call.when == "call" or _failed_setup(call)):
+        return report
+    folder.append("properties.jsonl", row_of(item, **_outcome(item, subject, call)))
+    return report
+
+
+def _failed_setup(call: pytest.CallInfo[None]) -> bool:
+    return call.when == "setup" and call.excinfo is not None
+
+
+def _outcome(item: pytest.Item, subject: Subject, call: pytest.CallInfo[None]) -> dict[str, Any]:
+    """The fields of a property's row."""
+    statement = (item.function.__doc__ or "").strip().splitlines()  # type: ignore[attr-defined]
+    fields: dict[str, Any] = {
+        "outcome": "passed",
+        "statement": statement[0] if statement else item.stash[ASKED]["property"].replace("_", " "),
+        "message": "",
+        "example": "",
+        "known": None,
+        "seconds": round(call.duration, 3),
+    }
+    if call.excinfo is None:
+        return fields
+    error = call.excinfo.value
+    fields["message"] = f"{error}".strip() or type(error).__name__
+    if call.excinfo.typename in ("Skipped", "NotProvided"):
+        return {**fields, "outcome": "not provided"}
+    if not isinstance(error, AssertionError):
+        fields["message"] = f"{call.excinfo.typename}: {fields['message']}"
+    fields["example"] = "\n".join(getattr(error, "__notes__", []))
+    mark = item.get_closest_marker("xfail")
+    if mark is not None:
+        defect = subject.implementation.known_defects()[item.stash[ASKED]["property"]]
+        fields["known"] = {"reason": defect.reason, "link": defect.link}
+    return {**fields, "outcome": "failed"}

@@ -1,0 +1,63 @@
+"""How a pytest session writes its rows: the run folder, what each item was asked, and the command that repeats it."""
+
+import shlex
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from reports.run_folder import RunFolder, key_of, now
+
+FOLDER = pytest.StashKey[RunFolder | None]()
+MEASURED = pytest.StashKey[int]()
+ASKED = pytest.StashKey[dict[str, Any]]()
+
+Asked = Callable[[pytest.Item], dict[str, Any] | None]
+
+
+def folder_of(config: pytest.Config) -> RunFolder | None:
+    """The run folder that ``--results`` named, or ``None`` where nothing is kept."""
+    return config.stash.get(FOLDER, None)
+
+
+def deselect(config: pytest.Config, items: list[pytest.Item], unwanted: Callable[[pytest.Item], bool]) -> None:
+    """Take items out of the session; pytest counts them as deselected."""
+    out = [item for item in items if unwanted(item)]
+    if out:
+        config.hook.pytest_deselected(items=out)
+        items[:] = [item for item in items if not unwanted(item)]
+
+
+def deselect_measured(config: pytest.Config, items: list[pytest.Item], asked_of: Asked) -> None:
+    """Note what each item is asked, and take out those whose row the run folder already has.
+
+    Args:
+        config: the session's configuration.
+        items: the collected items, changed in place.
+        asked_of: what an item is asked, or ``None`` for an item that writes no row of this kind.
+    """
+    for item in items:
+        asked = asked_of(item)
+        if asked is not None:
+            item.stash[ASKED] = asked
+    folder = folder_of(config)
+    if folder is not None:
+        measured = folder.keys()
+        before = len(items)
+        deselect(config, items, lambda item: ASKED in item.stash and key_of(item.stash[ASKED]) in measured)
+        config.stash[MEASURED] = config.stash.get(MEASURED, 0) + before - len(items)
+
+
+def row_of(item: pytest.Item, **fields: Any) -> dict[str, Any]:
+    """A row for an item: the four fields that all rows share, and its own."""
+    asked = item.stash[ASKED]
+    return {"key": key_of(asked), "asked": asked, "when": now(), "command": command_of(item.nodeid, asked), **fields}
+
+
+def command_of(nodeid: str, asked: Mapping[str, Any]) -> str:
+    """The command that measures a row again, from the project's folder."""
+    words = ["tox", "run", "-e", "test", "--", nodeid, "--device", asked["device"], "--precision", asked["precision"]]
+    words += ["--backend", asked["backend"], "--scale", asked["scale"]]
+    if asked["implementation"] not in ("reference", "without"):
+        words += ["--implementation", f"{asked['technique']}={asked['implementation']}"]
+    return shlex.join(words)

@@ -1,0 +1,51 @@
+"""Every wrong variant must fail the properties that are said to catch it; the reference passes them elsewhere."""
+
+import importlib
+import unittest
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from suites.selftest.variants import Variant
+from suites.subjects import Subject
+
+VARIANTS = sorted(path.stem for path in (Path(__file__).parent / "variants").glob("[a-z]*.py"))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One item per technique; the variants themselves are read when it runs, since they import the framework."""
+    metafunc.parametrize("technique", VARIANTS)
+
+
+def property_of(technique: str, name: str) -> Callable[..., Any]:
+    """The test function of a property."""
+    properties = importlib.import_module(f"suites.properties.test_{technique}")
+    function = getattr(properties, f"test_{name}", None)
+    assert function is not None, f"suites/properties/test_{technique}.py has no test_{name}"
+    return function
+
+
+def survives(technique: str, variant: Variant, name: str) -> str:
+    """Run one property on a wrong variant; empty where it is caught, else why that does not count."""
+    subject = Subject.of(variant.module, technique, variant.name, precision=variant.precision)
+    try:
+        property_of(technique, name)(subject=subject)
+    except variant.raises:
+        return ""
+    except unittest.SkipTest as skipped:
+        return f"{variant.name}: {name} was skipped: {skipped}"
+    except Exception as error:  # noqa: BLE001 - any other exception is a crash, which is reported, not swallowed
+        return f"{variant.name}: {name} crashed with {error!r} where {variant.raises.__name__} was expected"
+    return f"{variant.name}: {name} passed, although {variant.defect}"
+
+
+def test_every_wrong_variant_is_caught(technique: str, subtests: pytest.Subtests) -> None:
+    """Each property that a variant names fails on it, with the exception that it declares."""
+    variants: tuple[Variant, ...] = importlib.import_module(f"suites.selftest.variants.{technique}").VARIANTS
+    assert len(variants) >= 5, f"{technique} has only {len(variants)} wrong variants"
+    for variant in variants:
+        for name in variant.caught_by:
+            with subtests.test(variant=variant.name, property=name):
+                assert not (why := survives(technique, variant, name)), why
