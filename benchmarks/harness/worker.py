@@ -1,0 +1,117 @@
+"""The worker: one contender's process. It builds its step, and then runs rounds when it is told to.
+
+Between rounds it waits on its socket and uses no processor time, so that all contenders of a race can be alive
+together while one at a time is measured.
+"""
+
+import gc
+import importlib
+import os
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness.channel import Channel, Message
+
+
+def main(descriptor: int) -> None:
+    """Serve the coordinator until it closes the channel."""
+    channel = Channel(descriptor)
+    contender = Worker()
+    while True:
+        try:
+            message = channel.receive()
+        except EOFError:
+            return
+        action = message.pop("do")
+        try:
+            reply: Message = getattr(contender, action)(**message)
+        except MemoryError:
+            reply = {"error": "out of memory", "traceback": traceback.format_exc()}
+        except BaseException as error:  # noqa: BLE001 - whatever a contender raises ends it alone, and is reported
+            reply = {"error": f"{type(error).__name__}: {error}".strip()[:2000], "traceback": traceback.format_exc()}
+        try:
+            channel.send(reply)
+        except BrokenPipeError:
+            return
+
+
+class Worker:
+    """What the coordinator can ask for, in this order: ``build``, ``first_call``, ``warm_up``, ``round``..., ``finish``."""
+
+    def build(self, asked: dict[str, Any], module: str) -> Message:
+        """Load the implementation and build the step. Seconds are wall-clock time."""
+        self.baseline_bytes = resident_bytes()
+        started = time.perf_counter()
+        from benchmarks import steps
+        from benchmarks.harness import devices
+
+        name, _, attribute = module.partition(":")
+        implementation = importlib.import_module(name)
+        self.synchronize = devices.synchronizer(asked["backend"])
+        devices.prepare(asked["backend"], asked["device"])
+        self.step = steps.build(asked, getattr(implementation, attribute) if attribute else implementation)
+        return {"build_s": time.perf_counter() - started, "items": self.step.items, "pid": os.getpid()}
+
+    def first_call(self) -> Message:
+        """Run the step once: tracing, compilation, and whatever else only the first call pays."""
+        return {"first_call_s": self._timed(1)}
+
+    def warm_up(self, seconds: float, calls: int) -> Message:
+        """Run at least so many calls for at least so long; the last one's time calibrates the rounds."""
+        deadline = time.perf_counter() + seconds
+        times = [self._timed(1) for _ in range(calls)]
+        while time.perf_counter() < deadline:
+            times.append(self._timed(1))
+        self.traces = self.step.traces
+        gc.collect()
+        gc.freeze()  # what is alive now stays; collections between rounds have less to look at
+        return {"call_s": min(times[len(times) // 2 :]), "calls": len(times)}
+
+    def round(self, loops: int) -> Message:
+        """One round: so many steps between two synchronizations. Returns seconds per step."""
+        seconds = self._timed(loops) / loops
+        gc.collect(0)  # between rounds, since it is off within them
+        return {"seconds": seconds}
+
+    def finish(self) -> Message:
+        """Peak memory of this process, and whether the step was traced again during the rounds."""
+        return {
+            "memory": {"baseline_bytes": self.baseline_bytes, "peak_bytes": peak_bytes()},
+            "traces": self.traces,
+            "retraces": self.step.traces - self.traces,
+        }
+
+    def _timed(self, loops: int) -> float:
+        """Seconds of so many steps, with the device idle on both sides of the clock and the collector off."""
+        call, synchronize, clock = self.step.call, self.synchronize, time.perf_counter_ns
+        gc.disable()
+        try:
+            synchronize(None)
+            started = clock()
+            for _ in range(loops):
+                result = call()
+            synchronize(result)
+            return (clock() - started) * 1e-9
+        finally:
+            gc.enable()
+
+
+def resident_bytes() -> int | None:
+    """Resident memory of this process now, or ``None`` where the system does not tell."""
+    return _status_bytes("VmRSS")
+
+
+def peak_bytes() -> int | None:
+    """The high-water mark of this process's resident memory, or ``None`` where the system does not tell."""
+    return _status_bytes("VmHWM")
+
+
+def _status_bytes(field: str) -> int | None:
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split()[1]) * 1024
+    return None

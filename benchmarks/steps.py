@@ -1,0 +1,142 @@
+"""The steps that are timed, on each backend: inference, forward and gradient, and the training step.
+
+Runs in a worker. A step is a function of no arguments over inputs that already lie on the device; it returns what a
+caller would wait for. XLA is off unless asked for: what ``"auto"`` resolves to differs by device.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+LEARNING_RATE = 0.01
+
+
+@dataclass
+class Step:
+    """A timed step.
+
+    Attributes:
+        call: runs one step and returns its result, which may not be computed yet.
+        items: samples in a step.
+        traces: how often Python has run the model's loss; in steady state a compiled step does not run it again.
+    """
+
+    call: Callable[[], Any]
+    items: int
+    traces: int = 0
+
+
+def build(asked: dict[str, Any], implementation: Any) -> Step:
+    """Build what was asked.
+
+    Args:
+        asked: the row's question, see ``ARCHITECTURE.md``.
+        implementation: the loaded implementation, or the reference where the technique is left out.
+    """
+    bench = importlib.import_module(f"benchmarks.bench_{asked['technique']}")
+    keras.utils.set_random_seed(asked["seed"])
+    builder = bench.without if asked["implementation"] == "without" else bench.model
+    model: keras.Model = builder(implementation, asked["parameters"], asked["precision"])
+    inputs, targets = bench.batch(asked["parameters"], asked["seed"])
+    step = Step(call=lambda: None, items=int(asked["parameters"]["batch"]))
+    loss = _counting_loss(step)
+    if asked["operation"] == "train":
+        model.compile(keras.optimizers.SGD(LEARNING_RATE, momentum=0.9), loss, jit_compile=False)
+        x, y = _on_device(inputs), _on_device(targets)
+        step.call = lambda: model.train_on_batch(x, y)
+    else:
+        make = {"inference": _inference, "gradient": _gradient}[asked["operation"]]
+        step.call = make[keras.backend.backend()](model, _on_device(inputs), _on_device(targets), loss)
+    return step
+
+
+def _counting_loss(step: Step) -> Callable[[Any, Any], Any]:
+    """Mean cross-entropy of integer targets and logits, in float32; counts how often Python runs it."""
+    crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype="float32")
+
+    def loss(targets: Any, logits: Any) -> Any:
+        step.traces += 1
+        return crossentropy(targets, logits)
+
+    return loss
+
+
+def _on_device(arrays: Any) -> Any:
+    """NumPy arrays, or a nest of them, as tensors of the backend."""
+    return keras.tree.map_structure(lambda array: ops.convert_to_tensor(np.ascontiguousarray(array)), arrays)
+
+
+def _tensorflow_inference(model: keras.Model, x: Any, y: Any, loss: Callable[[Any, Any], Any]) -> Callable[[], Any]:
+    import tensorflow as tf
+
+    @tf.function(jit_compile=False)
+    def forward(inputs: Any, targets: Any) -> Any:
+        return loss(targets, model(inputs, training=False))
+
+    return lambda: forward(x, y)
+
+
+def _tensorflow_gradient(model: keras.Model, x: Any, y: Any, loss: Callable[[Any, Any], Any]) -> Callable[[], Any]:
+    import tensorflow as tf
+
+    variables = [variable.value for variable in model.trainable_variables]
+
+    @tf.function(jit_compile=False)
+    def gradient(inputs: Any, targets: Any) -> Any:
+        with tf.GradientTape() as tape:
+            value = loss(targets, model(inputs, training=True))
+        return tape.gradient(value, variables)
+
+    return lambda: gradient(x, y)
+
+
+def _jax_loss(model: keras.Model, loss: Callable[[Any, Any], Any], training: bool) -> Callable[..., Any]:
+    def value(trainable: Any, fixed: Any, inputs: Any, targets: Any) -> Any:
+        logits, _ = model.stateless_call(trainable, fixed, inputs, training=training)
+        return loss(targets, logits)
+
+    return value
+
+
+def _jax_state(model: keras.Model) -> tuple[list[Any], list[Any]]:
+    return [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
+
+
+def _jax_inference(model: keras.Model, x: Any, y: Any, loss: Callable[[Any, Any], Any]) -> Callable[[], Any]:
+    import jax
+
+    forward, state = jax.jit(_jax_loss(model, loss, training=False)), _jax_state(model)
+    return lambda: forward(*state, x, y)
+
+
+def _jax_gradient(model: keras.Model, x: Any, y: Any, loss: Callable[[Any, Any], Any]) -> Callable[[], Any]:
+    import jax
+
+    gradient, state = jax.jit(jax.grad(_jax_loss(model, loss, training=True))), _jax_state(model)
+    return lambda: gradient(*state, x, y)
+
+
+def _torch_inference(model: keras.Model, x: Any, y: Any, loss: Callable[[Any, Any], Any]) -> Callable[[], Any]:
+    import torch
+
+    def forward() -> Any:
+        with torch.no_grad():
+            return loss(y, model(x, training=False))
+
+    return forward
+
+
+def _torch_gradient(model: keras.Model, x: Any, y: Any, loss: Callable[[Any, Any], Any]) -> Callable[[], Any]:
+    import torch
+
+    variables = [variable.value for variable in model.trainable_variables]
+    return lambda: torch.autograd.grad(loss(y, model(x, training=True)), variables)
+
+
+_inference = {"tensorflow": _tensorflow_inference, "jax": _jax_inference, "torch": _torch_inference}
+_gradient = {"tensorflow": _tensorflow_gradient, "jax": _jax_gradient, "torch": _torch_gradient}

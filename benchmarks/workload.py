@@ -1,0 +1,76 @@
+"""A workload is a sized input with a timed step; a contender is what runs it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from suites.implementations import Implementation, source_digest
+
+OPERATIONS = ("inference", "gradient", "train")
+"""What is timed: the forward pass, forward and backward pass, and the whole training step with its optimizer."""
+
+WITHOUT = "without"
+"""The name under which a workload runs with the technique left out: what the technique is compared with."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A sized input of one technique, declared in ``benchmarks/bench_<technique>.py``.
+
+    That module also has the functions that a worker calls: ``model(implementation, parameters, precision)``, a Keras
+    model built from an implementation's names; ``without(reference, parameters, precision)``, the same model with the
+    technique left out; and ``batch(parameters, seed)``, the inputs and integer targets as NumPy arrays.
+
+    Attributes:
+        technique: the technique's name.
+        name: short, unique within the technique.
+        parameters: sizes, by name; ``batch`` is the number of samples in a step.
+        operations: which of `OPERATIONS` are timed at each scale; a scale that is left out runs none.
+    """
+
+    technique: str
+    name: str
+    parameters: Mapping[str, int]
+    operations: Mapping[str, tuple[str, ...]] = field(hash=False)
+
+    def __hash__(self) -> int:
+        return hash((self.technique, self.name))
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One workload's operation, run by one implementation on one backend, precision and device."""
+
+    workload: Workload
+    operation: str
+    implementation: Implementation
+    precision: str
+    backend: str
+    device: str
+    scale: str
+    seed: int = 0
+
+    @property
+    def group(self) -> str:
+        """The race that this contender runs in, as pytest-benchmark's group."""
+        return f"{self.workload.technique}/{self.workload.name}/{self.operation}"
+
+    def asked(self) -> dict[str, Any]:
+        """What a row of ``timings.json`` was asked."""
+        sources = source_digest(f"benchmarks.bench_{self.workload.technique}", "benchmarks.steps")
+        return {
+            "technique": self.workload.technique,
+            "workload": self.workload.name,
+            "parameters": dict(self.workload.parameters),
+            "operation": self.operation,
+            "implementation": self.implementation.name,
+            "backend": self.backend,
+            "precision": self.precision,
+            "device": self.device,
+            "seed": self.seed,
+            "scale": self.scale,
+            "source": f"{sources}-{self.implementation.digest}",
+        }
+
+    def __str__(self) -> str:
+        return f"{self.workload.name}-{self.operation}-{self.implementation.name}-{self.precision}"
