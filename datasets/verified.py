@@ -1,0 +1,44 @@
+"""Reading a data file only if it is the one that was meant."""
+
+import gzip
+import hashlib
+import lzma
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+_DECOMPRESS: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.decompress, ".xz": lzma.decompress}
+
+
+class DatasetError(RuntimeError):
+    """A data file is missing or is not the one that was meant; the message says how to get the right one."""
+
+
+def read_verified(path: Path, sha256: str, remedy: str) -> bytes:
+    """Read a compressed file and return its contents, provided that they are the expected ones.
+
+    The digest is of the *contents*, because compressing the same contents with another release of a library may give
+    other bytes.
+
+    Args:
+        path: a ``.gz`` or ``.xz`` file.
+        sha256: hexadecimal SHA-256 of the decompressed contents.
+        remedy: a command that puts the right file in place.
+
+    Returns:
+        The decompressed contents.
+
+    Raises:
+        DatasetError: if the file is missing, is damaged, or has other contents.
+    """
+    expected = f"expected contents with SHA-256 {sha256}; to get them: {remedy}"
+    try:
+        contents = _DECOMPRESS[path.suffix](path.read_bytes())
+    except FileNotFoundError:
+        raise DatasetError(f"{path} is missing; {expected}") from None
+    except (lzma.LZMAError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DatasetError(f"{path} is damaged ({error}); {expected}") from error
+    found = hashlib.sha256(contents).hexdigest()
+    if found != sha256:
+        raise DatasetError(f"{path} was altered: its contents have SHA-256 {found}; {expected}")
+    return contents

@@ -1,0 +1,113 @@
+"""Pin every dependency, with hashes, per Python version and purpose; or check that the pins are up to date.
+
+    python requirements/compile.py              # resolve anew, keeping pins that still fit (`tox run -e lock`)
+    python requirements/compile.py --upgrade    # take the newest versions that fit
+    python requirements/compile.py --check      # offline: were the pins made for pyproject.toml as it is?
+
+One file per Python version and purpose: ``cpu`` and ``gpu`` run the suite, ``dev`` holds the tools of `lint` and `type`
+and no TensorFlow. A file holds for Linux, macOS on arm64 and Windows, and names no package index: whoever installs from
+it uses their own, and the hashes vouch for what arrives.
+"""
+
+import argparse
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PYPROJECT = HERE.parent / "pyproject.toml"
+PYTHONS = ("3.11", "3.12", "3.13")
+PURPOSES = ("cpu", "gpu", "dev")
+PLATFORMS = (
+    "sys_platform == 'linux'",
+    "sys_platform == 'darwin' and platform_machine == 'arm64'",
+    "sys_platform == 'win32'",
+)
+
+_PIN = re.compile(r"^(?P<pin>[a-z0-9.-]+==\S+) ; (?P<marker>.+?)(?P<more> \\)?$", re.MULTILINE)
+
+
+def lock_file(python: str, purpose: str) -> Path:
+    """The file of pins for one Python version and purpose."""
+    return HERE / f"py{python}-{purpose}.txt"
+
+
+def digest(purpose: str) -> str:
+    """Digest of what ``pyproject.toml`` asks for, whatever its spelling and order."""
+    project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
+    asked = sorted(project["dependencies"]), sorted(project["optional-dependencies"][purpose]), PLATFORMS
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+
+def header(python: str, purpose: str) -> str:
+    """The lines in front of the pins."""
+    return (
+        f"# Python {python}, {purpose}. Made by requirements/compile.py; do not edit.\n"
+        f"# dependencies: sha256:{digest(purpose)}\n"
+    )
+
+
+def simplify(pins: str) -> str:
+    """Drop the marker that only repeats for which Python and platforms the whole file is, and keep the others."""
+    matches = list(_PIN.finditer(pins))
+    everywhere = next(m["marker"] for m in matches if m["pin"].startswith("keras=="))
+    version = everywhere.partition(" and ")[0]
+
+    def shorter(match: re.Match[str]) -> str:
+        marker = "" if match["marker"] == everywhere else match["marker"].replace(f"{version} and ", "")
+        return match["pin"] + (f" ; {marker}" if marker else "") + (match["more"] or "")
+
+    return _PIN.sub(shorter, pins)
+
+
+def compile_one(python: str, purpose: str, *, upgrade: bool) -> None:
+    """Resolve one file with uv, which must be on the path or beside this interpreter."""
+    target = lock_file(python, purpose)
+    minor = int(python.partition(".")[2])
+    versions = f"python_full_version >= '{python}' and python_full_version < '3.{minor + 1}'"
+    environments = json.dumps([f"{versions} and {platform}" for platform in PLATFORMS])
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        project = PYPROJECT.read_text(encoding="utf-8") + f"\n[tool.uv]\nenvironments = {environments}\n"
+        (folder / "pyproject.toml").write_text(project, encoding="utf-8")
+        output = folder / "pins.txt"
+        if target.exists() and not upgrade:
+            output.write_text(target.read_text(encoding="utf-8"), encoding="utf-8")
+        command = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--quiet", "--universal"]
+        command += ["--python-version", python, "--extra", purpose, "--generate-hashes", "--output-file", "pins.txt"]
+        command += ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"]
+        if purpose != "cpu":  # the tools and the GPU see the same versions as the CPU wherever they share a package
+            command += ["--constraints", str(lock_file(python, "cpu"))]
+        subprocess.run(command, cwd=folder, check=True)
+        target.write_text(header(python, purpose) + simplify(output.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def stale() -> list[str]:
+    """Names of the files that are missing or were made for other dependencies."""
+    files = [(lock_file(python, purpose), header(python, purpose)) for python in PYTHONS for purpose in PURPOSES]
+    return [f.name for f, start in files if not f.exists() or not f.read_text(encoding="utf-8").startswith(start)]
+
+
+def main() -> int:
+    """Run the command line; 1 if ``--check`` finds a file that is out of date."""
+    parser = argparse.ArgumentParser(description="Pin every dependency with hashes, or check the pins.")
+    parser.add_argument("--upgrade", action="store_true", help="take the newest versions that fit")
+    parser.add_argument("--check", action="store_true", help="only check, offline, that the pins are up to date")
+    options = parser.parse_args()
+    if not options.check:
+        for python in PYTHONS:
+            for purpose in PURPOSES:
+                compile_one(python, purpose, upgrade=options.upgrade)
+    if names := stale():
+        sys.stderr.write(f"out of date: {', '.join(names)}; run `tox run -e lock`\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
