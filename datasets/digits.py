@@ -115,7 +115,7 @@ def split(*, side: int = SIDE, channels: int = 1, validation: int = 360, seed: i
     order = np.random.default_rng(seed).permutation(len(labels))
 
     def part(rows: NDArray[np.int64]) -> LabelledImages:
-        grey = enlarge(pixels[rows], side // SIDE).astype(np.float32) / LEVELS  # (n, side, side, 1)
+        grey = enlarge(pixels[rows], side // SIDE).astype(np.float32) / np.float32(LEVELS)  # (n, side, side, 1)
         return LabelledImages(grey.repeat(channels, axis=3), labels[rows].astype(np.int32))
 
     return DigitsSplit(train=part(order[validation:]), validation=part(order[:validation]))

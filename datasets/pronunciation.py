@@ -26,9 +26,12 @@ SPECIAL = 3
 GRAPHEMES = tuple("'-.abcdefghijklmnopqrstuvwxyz")
 """The characters of words; number ``i`` is encoded as ``SPECIAL + i``."""
 
-PHONES = tuple(
-    "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH".split()
+# fmt: off
+PHONES = (
+    "AA", "AE", "AH", "AO", "AW", "AY", "B", "CH", "D", "DH", "EH", "ER", "EY", "F", "G", "HH", "IH", "IY", "JH", "K",
+    "L", "M", "N", "NG", "OW", "OY", "P", "R", "S", "SH", "T", "TH", "UH", "UW", "V", "W", "Y", "Z", "ZH",
 )
+# fmt: on
 """The ARPAbet phones without stress; number ``i`` is encoded as ``SPECIAL + i``."""
 
 _VARIANT = re.compile(r"\(\d+\)$")

@@ -17,7 +17,7 @@ def git() -> dict[str, Any]:
 
 def lock_hash() -> str | None:
     """SHA-256 of the lock file for this Python on the CPU, or ``None`` where there is none."""
-    lock = ROOT / "requirements" / f"py{sys.version_info.major}{sys.version_info.minor}-cpu.txt"
+    lock = ROOT / "requirements" / f"py{sys.version_info.major}.{sys.version_info.minor}-cpu.txt"
     return hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else None
 
 
