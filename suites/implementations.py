@@ -25,10 +25,11 @@ DEVICES = ("cpu", "gpu")
 SCALES = ("quick", "standard", "paper")
 
 
-class NotProvided(unittest.SkipTest):
+class NotProvided(unittest.SkipTest, AttributeError):
     """An implementation lacks a name, or cannot honour an argument, that a property or workload needs.
 
-    pytest and Hypothesis both treat it as a skip with a reason; the report shows it as "not provided".
+    pytest and Hypothesis both treat it as a skip with a reason; the report shows it as "not provided". It is an
+    AttributeError too, so that ``hasattr(subject, name)``, which Hypothesis asks of a first argument, is an answer.
     """
 
 
