@@ -13,6 +13,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from benchmarks.workload import WITHOUT
+from suites.subjects import Subject
+
 LEARNING_RATE = 0.01
 
 
@@ -31,17 +34,17 @@ class Step:
     traces: int = 0
 
 
-def build(asked: dict[str, Any], implementation: Any) -> Step:
+def build(asked: dict[str, Any], subject: Subject) -> Step:
     """Build what was asked.
 
     Args:
         asked: the row's question, see ``ARCHITECTURE.md``.
-        implementation: the loaded implementation, or the reference where the technique is left out.
+        subject: the implementation, or the reference where the technique is left out.
     """
     bench = importlib.import_module(f"benchmarks.bench_{asked['technique']}")
     keras.utils.set_random_seed(asked["seed"])
-    builder = bench.without if asked["implementation"] == "without" else bench.model
-    model: keras.Model = builder(implementation, asked["parameters"], asked["precision"])
+    builder = bench.without if asked["implementation"] == WITHOUT else bench.model
+    model: keras.Model = builder(subject, asked["parameters"])
     inputs, targets = bench.batch(asked["parameters"], asked["seed"])
     step = Step(call=lambda: None, items=int(asked["parameters"]["batch"]))
     loss = _counting_loss(step)

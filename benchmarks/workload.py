@@ -17,9 +17,9 @@ WITHOUT = "without"
 class Workload:
     """A sized input of one technique, declared in ``benchmarks/bench_<technique>.py``.
 
-    That module also has the functions that a worker calls: ``model(implementation, parameters, precision)``, a Keras
-    model built from an implementation's names; ``without(reference, parameters, precision)``, the same model with the
-    technique left out; and ``batch(parameters, seed)``, the inputs and integer targets as NumPy arrays.
+    That module also has the functions that a worker calls: ``model(subject, parameters)``, a Keras model built from an
+    implementation's names; ``without(subject, parameters)``, the same model with the technique left out (its subject is
+    the reference); and ``batch(parameters, seed)``, the inputs and integer targets as NumPy arrays.
 
     Attributes:
         technique: the technique's name.

@@ -47,6 +47,10 @@ class Progress:
             self.console.print(f"{file} ...", highlight=False)
         self.file = file
 
+    def describe(self, what: str) -> None:
+        """Say what a long item is doing."""
+        self.bar.update(self.task, description=what[:60])
+
     def pytest_runtest_logfinish(self) -> None:
         """Count an item as done."""
         self.bar.advance(self.task)

@@ -28,24 +28,33 @@ def deselect(config: pytest.Config, items: list[pytest.Item], unwanted: Callable
         items[:] = [item for item in items if not unwanted(item)]
 
 
-def deselect_measured(config: pytest.Config, items: list[pytest.Item], asked_of: Asked) -> None:
+def deselect_measured(
+    config: pytest.Config,
+    items: list[pytest.Item],
+    asked_of: Asked,
+    together: Callable[[pytest.Item], str] = lambda item: item.nodeid,
+) -> None:
     """Note what each item is asked, and take out those whose row the run folder already has.
 
     Args:
         config: the session's configuration.
         items: the collected items, changed in place.
         asked_of: what an item is asked, or ``None`` for an item that writes no row of this kind.
+        together: names the items that are taken out together or not at all; by default each stands alone.
     """
+    concerned = []
     for item in items:
         asked = asked_of(item)
         if asked is not None:
             item.stash[ASKED] = asked
+            concerned.append(item)
     folder = folder_of(config)
     if folder is not None:
         measured = folder.keys()
-        before = len(items)
-        deselect(config, items, lambda item: ASKED in item.stash and key_of(item.stash[ASKED]) in measured)
-        config.stash[MEASURED] = config.stash.get(MEASURED, 0) + before - len(items)
+        wanted = {together(item) for item in concerned if key_of(item.stash[ASKED]) not in measured}
+        out = {item for item in concerned if together(item) not in wanted}
+        deselect(config, items, out.__contains__)
+        config.stash[MEASURED] = config.stash.get(MEASURED, 0) + len(out)
 
 
 def row_of(item: pytest.Item, **fields: Any) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def _tensorflow() -> Callable[[Any], None]:
 def _jax() -> Callable[[Any], None]:
     import jax
 
-    return lambda result: jax.block_until_ready(result)  # a computation is waited for by its result
+    return jax.block_until_ready  # a computation is waited for by its result
 
 
 def _torch() -> Callable[[Any], None]:

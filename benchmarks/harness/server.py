@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from typing import Any, NoReturn
 
 from benchmarks.harness import worker
@@ -77,6 +78,9 @@ def _work(server: int, channel: int, log: int) -> NoReturn:
         os.dup2(log, 2)
         worker.main(channel)
         status = 0
+    except BaseException:  # noqa: BLE001 - the log is what the coordinator reads when a worker is gone
+        traceback.print_exc()
+        sys.stderr.flush()
     finally:
         os._exit(status)
 

@@ -5,14 +5,19 @@ together while one at a time is measured.
 """
 
 import gc
-import importlib
-import os
+import re
 import time
 import traceback
 from pathlib import Path
 from typing import Any
 
+from benchmarks.harness import devices
 from benchmarks.harness.channel import Channel, Message
+from suites.implementations import Implementation, NotProvided
+from suites.subjects import Subject
+
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+"""The colours that frameworks put into their messages."""
 
 
 def main(descriptor: int) -> None:
@@ -27,10 +32,13 @@ def main(descriptor: int) -> None:
         action = message.pop("do")
         try:
             reply: Message = getattr(contender, action)(**message)
+        except NotProvided as missing:
+            reply = {"error": f"{missing}", "not_provided": True}
         except MemoryError:
             reply = {"error": "out of memory", "traceback": traceback.format_exc()}
         except BaseException as error:  # noqa: BLE001 - whatever a contender raises ends it alone, and is reported
-            reply = {"error": f"{type(error).__name__}: {error}".strip()[:2000], "traceback": traceback.format_exc()}
+            said = ANSI.sub("", f"{type(error).__name__}: {error}").strip()
+            reply = {"error": said[:2000], "traceback": traceback.format_exc()}
         try:
             channel.send(reply)
         except BrokenPipeError:
@@ -38,21 +46,20 @@ def main(descriptor: int) -> None:
 
 
 class Worker:
-    """What the coordinator can ask for, in this order: ``build``, ``first_call``, ``warm_up``, ``round``..., ``finish``."""
+    """What the coordinator can ask for: ``build``, ``first_call``, ``warm_up``, ``round`` often, ``finish``."""
 
     def build(self, asked: dict[str, Any], module: str) -> Message:
         """Load the implementation and build the step. Seconds are wall-clock time."""
         self.baseline_bytes = resident_bytes()
         started = time.perf_counter()
         from benchmarks import steps
-        from benchmarks.harness import devices
 
-        name, _, attribute = module.partition(":")
-        implementation = importlib.import_module(name)
-        self.synchronize = devices.synchronizer(asked["backend"])
+        chosen = Implementation(asked["technique"], asked["implementation"], module)
         devices.prepare(asked["backend"], asked["device"])
-        self.step = steps.build(asked, getattr(implementation, attribute) if attribute else implementation)
-        return {"build_s": time.perf_counter() - started, "items": self.step.items, "pid": os.getpid()}
+        self.synchronize = devices.synchronizer(asked["backend"])
+        subject = Subject(chosen, asked["precision"], asked["backend"], asked["device"], asked["scale"])
+        self.step = steps.build(asked, subject)
+        return {"build_s": time.perf_counter() - started, "items": self.step.items}
 
     def first_call(self) -> Message:
         """Run the step once: tracing, compilation, and whatever else only the first call pays."""

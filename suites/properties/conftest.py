@@ -34,7 +34,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             for chosen in wanted(metafunc.config, technique_of(metafunc.module.__file__))
             for precision in option.precision
         ]
-        metafunc.parametrize("subject", subjects, ids=str, scope="session")
+        metafunc.parametrize("subject", subjects, ids=str, scope="module")
 
 
 def subject_of(item: pytest.Item) -> Subject | None:

@@ -1,0 +1,88 @@
+"""Which contenders meet in which race."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.races import Recorded, Track
+from benchmarks.workload import WITHOUT, Contender, Workload
+from suites.implementations import Implementation, implementation, peers
+from suites.recording import deselect, deselect_measured
+
+TRACK = pytest.StashKey[Track]()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One item per contender; a race's contenders follow each other."""
+    if "contender" in metafunc.fixturenames:
+        technique = Path(metafunc.module.__file__).stem.removeprefix("bench_")
+        contenders = [
+            contender
+            for workload in metafunc.module.WORKLOADS
+            for operation in workload.operations.get(metafunc.config.option.scale, ())
+            for contender in race(metafunc.config, technique, workload, operation)
+        ]
+        metafunc.parametrize("contender", contenders, ids=str, scope="module")
+
+
+def race(config: pytest.Config, technique: str, workload: Workload, operation: str) -> list[Contender]:
+    """The contenders of one race: the reference, the peers or the modules asked for, and the technique left out."""
+    option = config.option
+    reference = implementation(technique, "reference")
+    asked = [chosen for chosen in option.implementation if chosen.technique == technique and chosen != reference]
+    others = asked or (peers(technique, option.backend) if not option.implementation else [])
+    left_out = Implementation(technique, WITHOUT, reference.module)
+    return [
+        Contender(workload, operation, chosen, precision, option.backend, option.device, option.scale)
+        for chosen in (reference, *others, left_out)
+        for precision in option.precision
+    ]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the techniques that ``--implementation`` does not name, and the races that are complete."""
+    named = {chosen.technique for chosen in config.option.implementation}
+    if named:
+        deselect(
+            config, items, lambda item: (c := contender_of(item)) is not None and c.workload.technique not in named
+        )
+
+    def group(item: pytest.Item) -> str:
+        contender = contender_of(item)
+        return contender.group if contender else item.nodeid
+
+    deselect_measured(config, items, lambda item: c.asked() if (c := contender_of(item)) else None, together=group)
+
+
+def contender_of(item: pytest.Item) -> Contender | None:
+    """The contender of an item that is part of a race, else ``None``."""
+    return getattr(getattr(item, "callspec", None), "params", {}).get("contender")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Begin to import the frameworks while whatever comes first is run."""
+    contenders = [contender for item in session.items if (contender := contender_of(item))]
+    if contenders and not session.config.option.collectonly:
+        session.config.stash[TRACK] = Track(session.config)
+        session.config.stash[TRACK].enter(contenders)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the servers."""
+    if TRACK in config.stash:
+        config.stash[TRACK].close()
+
+
+@pytest.fixture(scope="session")
+def track(request: pytest.FixtureRequest) -> Iterator[Track]:
+    """The session's races."""
+    return request.config.stash[TRACK]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Give every race item a clock of its own, which plays recorded rounds."""
+    if contender_of(item) is not None:
+        item.add_marker(pytest.mark.benchmark(timer=Recorded()))

@@ -1,0 +1,184 @@
+"""The race: contenders that are alive together take turns, round by round, so that machine drift hits all alike.
+
+A heat has fresh processes for all contenders, since processes of the same program differ more than rounds of one
+process do. Within a heat, rounds come in palindromic blocks (A B C C B A), in an order drawn anew for each block, so
+that a linear drift cancels within a block.
+"""
+
+import contextlib
+import itertools
+import math
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from benchmarks.harness.client import Server, Worker, WorkerError
+
+Fact = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much a race measures, and when it gives up.
+
+    Attributes:
+        heats: fresh sets of processes.
+        blocks: blocks of a heat at most; each gives every contender two rounds.
+        least_blocks: blocks of a heat at least, whatever they cost.
+        heat_s: seconds of rounds in a heat, after which no further block is begun.
+        round_s: seconds that a round lasts at least, by its number of steps.
+        warm_up_s: seconds of warm-up at least.
+        warm_up_calls: steps of warm-up at least.
+        limit_s: seconds that a contender may take to build, for its first call, and for a warm-up or round.
+    """
+
+    heats: int
+    blocks: int
+    least_blocks: int
+    heat_s: float
+    round_s: float = 0.01
+    warm_up_s: float = 0.2
+    warm_up_calls: int = 3
+    limit_s: float = 300.0
+
+
+PLANS = {
+    "quick": Plan(heats=3, blocks=8, least_blocks=2, heat_s=2.0),
+    "standard": Plan(heats=6, blocks=30, least_blocks=5, heat_s=20.0, warm_up_s=1.0, limit_s=1200.0),
+    "paper": Plan(heats=6, blocks=60, least_blocks=10, heat_s=60.0, warm_up_s=2.0, limit_s=3600.0),
+}
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A contender as a race sees it: its key, what its worker is asked to build, and from which module."""
+
+    key: str
+    asked: Mapping[str, Any]
+    module: str
+
+
+@dataclass(frozen=True)
+class Round:
+    """One measured round: seconds per step."""
+
+    heat: int
+    block: int
+    seconds: float
+
+
+@dataclass
+class Result:
+    """What a race has measured of one contender so far."""
+
+    rounds: list[Round] = field(default_factory=list)
+    facts: list[Fact] = field(default_factory=list)
+    failure: WorkerError | None = None
+
+
+class Journal(Protocol):
+    """Where a race writes each block as it ends, so that a kill loses nothing."""
+
+    def write(self, entry: Mapping[str, Any]) -> None:
+        """Keep one entry."""
+
+
+def replay(entries: list[Mapping[str, Any]]) -> dict[str, Result]:
+    """The results that a race's journal holds, by key."""
+    results: dict[str, Result] = {}
+    for entry in entries:
+        for key, fact in entry.get("facts", {}).items():
+            results.setdefault(key, Result()).facts.append(fact)
+        for key, seconds in entry.get("rounds", []):
+            results.setdefault(key, Result()).rounds.append(Round(entry["heat"], entry["block"], seconds))
+    return results
+
+
+class Race:
+    """Runs heats until every contender has the planned number of them, or has failed."""
+
+    def __init__(
+        self,
+        entrants: list[Entrant],
+        server: Callable[[], Server],
+        plan: Plan,
+        journal: Journal,
+        results: dict[str, Result] | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.entrants, self.server, self.plan, self.journal, self.tell = entrants, server, plan, journal, tell
+        self.results = {entrant.key: (results or {}).get(entrant.key, Result()) for entrant in entrants}
+
+    def run(self) -> dict[str, Result]:
+        """Run the heats that are missing; returns the results by key."""
+        heats = itertools.count(
+            1 + max((r.heat for result in self.results.values() for r in result.rounds), default=-1)
+        )
+        while entrants := [entrant for entrant in self.entrants if self.results[entrant.key].failure is None]:
+            done = min(self._heats_of(entrant) for entrant in entrants)
+            if done >= self.plan.heats:
+                break
+            self.tell(f"heat {done + 1} of {self.plan.heats}")
+            self._heat(next(heats), entrants)
+        return self.results
+
+    def _heats_of(self, entrant: Entrant) -> int:
+        return len({each.heat for each in self.results[entrant.key].rounds})
+
+    def _heat(self, heat: int, entrants: list[Entrant]) -> None:
+        with contextlib.ExitStack() as stack:
+            workers: dict[str, Worker] = {}
+            server = self.server()
+            for entrant in entrants:
+                workers[entrant.key] = stack.enter_context(server.fork())
+            loops = self._get_ready(entrants, workers)
+            self._rounds(heat, loops, workers)
+            facts = {key: fact for key in list(loops) if (fact := self._attempt(key, workers, "finish"))}
+            for key, fact in facts.items():
+                self.results[key].facts[-1] |= fact
+            self.journal.write({"heat": heat, "facts": {key: self.results[key].facts[-1] for key in facts}})
+
+    def _get_ready(self, entrants: list[Entrant], workers: dict[str, Worker]) -> dict[str, int]:
+        """Build, call for the first time, and warm up; the steps of a round, by key, of those that could."""
+        loops = {}
+        for entrant in entrants:  # one after the other: times of building and of the first call are results too
+            worker = workers[entrant.key]
+            fact: Fact = {"start_s": worker.start_s}
+            self.results[entrant.key].facts.append(fact)
+            built = self._attempt(entrant.key, workers, "build", asked=dict(entrant.asked), module=entrant.module)
+            called = built and self._attempt(entrant.key, workers, "first_call")
+            warm_up = {"seconds": self.plan.warm_up_s, "calls": self.plan.warm_up_calls}
+            warm = called and self._attempt(entrant.key, workers, "warm_up", **warm_up)
+            if built and called and warm:
+                loops[entrant.key] = max(1, math.ceil(self.plan.round_s / warm["call_s"]))
+                fact |= {**built, **called, "loops": loops[entrant.key]}
+        return loops
+
+    def _rounds(self, heat: int, loops: dict[str, int], workers: dict[str, Worker]) -> None:
+        deadline = time.monotonic() + self.plan.heat_s
+        for block in range(self.plan.blocks):
+            if block >= self.plan.least_blocks and time.monotonic() > deadline:
+                return
+            running = [key for key in loops if self.results[key].failure is None]
+            random.Random(f"{heat}/{block}").shuffle(running)
+            rounds = []
+            for key in [*running, *reversed(running)]:
+                reply = self._attempt(key, workers, "round", loops=loops[key])
+                if reply:
+                    rounds.append((key, reply["seconds"]))
+                    self.results[key].rounds.append(Round(heat, block, reply["seconds"]))
+            self.journal.write({"heat": heat, "block": block, "rounds": rounds})
+
+    def _attempt(self, key: str, workers: dict[str, Worker], action: str, **arguments: Any) -> Fact:
+        """Ask one contender for one action; a failure is its own, and the race goes on."""
+        result = self.results[key]
+        if result.failure is not None:
+            return {}
+        try:
+            return workers[key].ask(action, self.plan.limit_s, **arguments)
+        except WorkerError as failure:
+            result.failure = failure
+            workers[key].close()
+            return {}

@@ -1,0 +1,234 @@
+"""Races as pytest items: the first item of a race runs it, and each item records its own contender's rounds.
+
+pytest-benchmark times a function with a clock. The rounds here were timed in a worker, so the clock is one that returns
+the accumulated recorded time, and the function advances it: the entry is pytest-benchmark's own, and exact.
+"""
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from benchmarks.harness.client import Server
+from benchmarks.harness.lockstep import PLANS, Entrant, Race, Result, Round, replay
+from benchmarks.workload import Contender
+from reports.run_folder import Row, RunFolder, canonical_hash, key_of
+from suites.recording import folder_of, row_of
+
+
+class Recorded:
+    """A clock that shows the recorded duration that was played last, and is set back to zero when it is read."""
+
+    __name__ = "recorded"
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        """The time in seconds since the last reading."""
+        seconds, self.seconds = self.seconds, 0.0
+        return seconds
+
+    def player(self, durations: Iterable[float]) -> Callable[[], None]:
+        """A function that lets the next of the recorded durations, in seconds, pass each time it is called."""
+        remaining = iter(durations)
+
+        def play() -> None:
+            self.seconds = next(remaining)
+
+        return play
+
+
+def test_race(
+    contender: Contender, benchmark: BenchmarkFixture, track: "Track", request: pytest.FixtureRequest
+) -> None:
+    """Run the contender's race unless it has been run, and record the contender's rounds."""
+    if benchmark.disabled:
+        pytest.skip("benchmarks are disabled")
+    result = track.result(contender)
+    if result.failure is not None:
+        track.record_failure(request.node, result)
+        if result.failure.not_provided:
+            pytest.skip(f"not provided: {result.failure}")
+        pytest.fail(
+            f"{contender.implementation.name} failed at {result.failure.phase}: {result.failure}", pytrace=False
+        )
+    benchmark.group = contender.group
+    benchmark.params = {"contender": str(contender)}  # pytest-benchmark keeps what JSON can hold
+    benchmark.extra_info.update(row_of(request.node, race=track.race_of(contender), **summary(result)))
+    clock: Recorded = request.node.get_closest_marker("benchmark").kwargs["timer"]
+    benchmark.pedantic(clock.player([each.seconds for each in result.rounds]), rounds=len(result.rounds))
+    track.record(request.node, benchmark)
+
+
+def summary(result: Result) -> dict[str, Any]:
+    """What an entry says beside its samples: a fact of several heats is their median, a peak their maximum."""
+    complete = [fact for fact in result.facts if "memory" in fact]
+
+    def median(name: str) -> float:
+        return statistics.median(fact[name] for fact in complete)
+
+    peaks = [fact["memory"]["peak_bytes"] for fact in complete if fact["memory"]["peak_bytes"] is not None]
+    baselines = [fact["memory"]["baseline_bytes"] for fact in complete if fact["memory"]["baseline_bytes"] is not None]
+    return {
+        "heat": [each.heat for each in result.rounds],
+        "block": [each.block for each in result.rounds],
+        "loops": complete[-1]["loops"],
+        "items": complete[-1]["items"],
+        "traces": complete[-1]["traces"],
+        "retraces": sum(fact["retraces"] for fact in complete),
+        "start_s": median("start_s"),
+        "build_s": median("build_s"),
+        "first_call_s": median("first_call_s"),
+        "memory": {"peak_bytes": max(peaks, default=None), "baseline_bytes": max(baselines, default=None)},
+    }
+
+
+class FolderJournal:
+    """A race's journal in the run folder; removed when ``timings.json`` holds what is in it."""
+
+    def __init__(self, folder: RunFolder | None, race: str) -> None:
+        self.folder, self.name = folder, f"races/{race}.jsonl"
+
+    def entries(self) -> list[Row]:
+        """What an earlier, killed session had measured."""
+        return self.folder.rows(self.name) if self.folder else []
+
+    def write(self, entry: Mapping[str, Any]) -> None:
+        """Append one entry and force it to disk."""
+        if self.folder:
+            self.folder.append(self.name, entry)
+
+    def remove(self) -> None:
+        """Delete the journal, and its folder with the last one."""
+        if self.folder:
+            path: Path = self.folder.path / self.name
+            path.unlink(missing_ok=True)
+            if path.parent.is_dir() and not any(path.parent.iterdir()):
+                path.parent.rmdir()
+
+
+class Track:
+    """The session's races: which contenders meet, the preloaded servers, and what has been measured."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.folder = folder_of(config)
+        self.contenders: dict[str, list[Contender]] = {}
+        self._results: dict[str, dict[str, Result]] = {}
+        self._servers: dict[tuple[str, str], Server] = {}
+        self._unrecorded: dict[str, set[str]] = {}
+
+    def enter(self, contenders: Iterable[Contender]) -> None:
+        """Take the contenders of the session, and begin to import their framework."""
+        for contender in contenders:
+            self.contenders.setdefault(contender.group, []).append(contender)
+            self.server(contender.backend, contender.device)
+
+    def server(self, backend: str, device: str) -> Server:
+        """The preloaded server of a backend and device; a new one if the last one died."""
+        server = self._servers.get((backend, device))
+        if server is None or not server.alive:
+            server = self._servers[backend, device] = Server(backend, device)
+        return server
+
+    def race_of(self, contender: Contender) -> str:
+        """The race's name: a hash of its contenders' keys."""
+        return canonical_hash(sorted(key_of(each.asked()) for each in self.contenders[contender.group]))
+
+    def result(self, contender: Contender) -> Result:
+        """What was measured of a contender; the first question about a race runs it."""
+        group, race = contender.group, self.race_of(contender)
+        if group not in self._results:
+            entrants = [Entrant(key_of(c.asked()), c.asked(), c.implementation.module) for c in self.contenders[group]]
+            journal = FolderJournal(self.folder, race)
+            known = {**self._recorded({entrant.key for entrant in entrants}), **replay(journal.entries())}
+            started = Race(
+                entrants,
+                lambda: self.server(contender.backend, contender.device),
+                PLANS[contender.scale],
+                journal,
+                known,
+                lambda what: self._tell(f"{group}: {what}"),
+            )
+            self._results[group] = started.run()
+            self._unrecorded[group] = {entrant.key for entrant in entrants}
+        return self._results[group][key_of(contender.asked())]
+
+    def _tell(self, what: str) -> None:
+        progress = self.config.pluginmanager.get_plugin("touchstone-progress")
+        if progress is not None:
+            progress.describe(what)
+
+    def _recorded(self, keys: set[str]) -> dict[str, Result]:
+        """The rounds that the run folder already has of these contenders, when another's failure repeats the race."""
+        results = {}
+        for entry in self.folder.timings() if self.folder else []:
+            info = entry["extra_info"]
+            if info["key"] in keys:
+                samples = zip(info["heat"], info["block"], entry["stats"]["data"], strict=True)
+                facts = {name: info[name] for name in summary_names(info)}
+                results[info["key"]] = Result([Round(*sample) for sample in samples], [facts])
+        return results
+
+    def record(self, item: pytest.Item, benchmark: BenchmarkFixture) -> None:
+        """Put a contender's entry into ``timings.json``."""
+        if self.folder:
+            made = self._generate([benchmark.stats])
+            self._write(made["benchmarks"][0]["extra_info"]["key"], made, entry=made["benchmarks"][0])
+        self._done(item, benchmark.extra_info["key"])
+
+    def record_failure(self, item: pytest.Item, result: Result) -> None:
+        """Put a contender that did not finish into ``timings.json``, with its reason and the rounds it had run."""
+        failure = result.failure
+        assert failure is not None
+        row = row_of(
+            item,
+            outcome="not provided" if failure.not_provided else "failed",
+            reason=str(failure),
+            phase=failure.phase,
+            race=self.race_of(item.callspec.params["contender"]),  # type: ignore[attr-defined]
+            rounds=[vars(each) for each in result.rounds],
+        )
+        if self.folder:
+            self._write(row["key"], self._generate([]), failure=row)
+        self._done(item, row["key"])
+
+    def _generate(self, benchmarks: list[Any]) -> Row:
+        hook = self.config.hook
+        machine = hook.pytest_benchmark_generate_machine_info(config=self.config)
+        commit = hook.pytest_benchmark_generate_commit_info(config=self.config)
+        return dict(
+            hook.pytest_benchmark_generate_json(
+                config=self.config, benchmarks=benchmarks, include_data=True, machine_info=machine, commit_info=commit
+            )
+        )
+
+    def _write(self, key: str, header: Row, entry: Row | None = None, failure: Row | None = None) -> None:
+        assert self.folder is not None
+        entries = [each for each in self.folder.timings() if each["extra_info"]["key"] != key]
+        failures = [each for each in self.folder.failures() if each["key"] != key]
+        entries += [entry] if entry else []
+        failures += [failure] if failure else []
+        self.folder.write_timings({**header, "benchmarks": entries, "failures": failures})
+
+    def _done(self, item: pytest.Item, key: str) -> None:
+        contender: Contender = item.callspec.params["contender"]  # type: ignore[attr-defined]
+        unrecorded = self._unrecorded[contender.group]
+        unrecorded.discard(key)
+        if not unrecorded:
+            FolderJournal(self.folder, self.race_of(contender)).remove()
+
+    def close(self) -> None:
+        """End the servers, and with them whatever worker is left."""
+        for server in self._servers.values():
+            server.close()
+
+
+def summary_names(info: Mapping[str, Any]) -> list[str]:
+    """The fields of an entry that `summary` wrote from facts."""
+    fields = ("loops", "items", "traces", "retraces", "start_s", "build_s", "first_call_s", "memory")
+    return [name for name in fields if name in info]
