@@ -1,0 +1,351 @@
+"""Residual networks: what must be true of any implementation (arXiv:1512.03385 and arXiv:1603.05027)."""
+
+import itertools
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from suites.implementations import NotProvided
+from suites.properties import residual_cases as draw
+from suites.properties.gradients import input_gradient
+from suites.properties.numerics import assert_equal, assert_within, to_numpy
+from suites.properties.oracles import residual as oracle
+from suites.subjects import Subject
+
+# --- blocks: the formula
+
+
+@given(data=st.data())
+def test_residual_block_equals_oracle(subject: Subject, data: st.DataObject) -> None:
+    """A residual block equals the paper's formula in float64, to within rounding."""
+    _equals_oracle(subject, data.draw(draw.cases(subject, block="ResidualBlock")))
+
+
+@given(data=st.data())
+def test_bottleneck_block_equals_oracle(subject: Subject, data: st.DataObject) -> None:
+    """A bottleneck block equals the paper's formula in float64, wherever it strides, to within rounding."""
+    _equals_oracle(subject, data.draw(draw.cases(subject, block="BottleneckBlock")))
+
+
+def _equals_oracle(subject: Subject, case: draw.Case) -> None:
+    block = case.randomised(subject)
+    truth = case.truth(subject, block, case.pixels())
+    assert_within(block(case.images(subject), training=False), truth.value, truth.error, "the block's output")
+
+
+@given(data=st.data())
+def test_output_shape_and_dtype(subject: Subject, data: st.DataObject) -> None:
+    """A block gives ceil(H / strides) by ceil(W / strides) pixels, its filters (a bottleneck: 4 times), its dtype."""
+    case = data.draw(draw.cases(subject))
+    y = case.make(subject)(case.images(subject))
+    assert tuple(y.shape) == case.shape_out, f"shape {tuple(y.shape)}, expected {case.shape_out}"
+    dtype = keras.backend.standardize_dtype(y.dtype)
+    assert dtype == subject.compute_dtype, f"dtype {dtype}, expected {subject.compute_dtype}"
+
+
+# --- blocks: the shortcut
+
+
+@given(data=st.data())
+def test_projection_exactly_when_shape_changes(subject: Subject, data: st.DataObject) -> None:
+    """A block projects exactly when channels or size change, with a BN of its own unless it is pre-activated."""
+    case = data.draw(draw.cases(subject, shortcut="projection"))
+    weights = case.make(subject).weights
+    plain = case.make(subject, shortcut=None).weights
+    extra = sorted(tuple(weight.shape) for weight in weights[len(plain) :])
+    channels = (case.channels_out,)
+    expected: list[tuple[int, ...]] = []
+    if case.changes_shape:
+        expected = [(1, 1, case.channels, case.channels_out)] + [channels] * (0 if case.preactivation else 4)
+    assert extra == sorted(expected), f"weights of the shortcut: {extra}, expected {sorted(expected)}"
+
+
+@given(data=st.data())
+def test_option_a_is_a_strided_identity(subject: Subject, data: st.DataObject) -> None:
+    """Shortcut "identity" takes every strides-th pixel, fills new channels with zeros, and has no weights."""
+    case = data.draw(draw.cases(subject, shortcut="identity", preactivation=True))
+    block = case.make(subject, zero_init_last=True)  # F = 0: what comes out is the shortcut
+    shortcut = oracle.strided_identity(oracle.Rounded.exact(case.pixels()), case.strides, case.channels_out)
+    assert_equal(block(case.images(subject), training=False), shortcut.value, "the shortcut")
+    extra = len(block.weights) - len(case.make(subject, shortcut=None).weights)
+    assert extra == 0, f"{extra} weights more than the plain block has"
+
+
+@given(data=st.data())
+def test_zero_last_scale_leaves_relu_of_input(subject: Subject, data: st.DataObject) -> None:
+    """A post-activation block whose last scale starts at zero is relu(x) exactly, in training too."""
+    case = data.draw(draw.cases(subject, same_shape=True, preactivation=False, shortcut="identity"))
+    block = case.make(subject, zero_init_last=True)
+    for training in (False, True):
+        y = block(case.images(subject), training=training)
+        assert_equal(y, np.maximum(case.pixels(), 0), f"the block with training={training}")
+
+
+@given(data=st.data())
+def test_zero_last_kernel_leaves_input(subject: Subject, data: st.DataObject) -> None:
+    """A pre-activation block whose last kernel starts at zero is x exactly, in training too."""
+    case = data.draw(draw.cases(subject, same_shape=True, preactivation=True, shortcut="identity"))
+    block = case.make(subject, zero_init_last=True)
+    for training in (False, True):
+        y = block(case.images(subject), training=training)
+        assert_equal(y, case.pixels(), f"the block with training={training}")
+
+
+@given(data=st.data(), length=st.integers(2, 3))
+def test_preactivation_stage_sums_residuals(subject: Subject, data: st.DataObject, length: int) -> None:
+    """In a pre-activation stage x_L = x_0 + F_0(x_0) + ... + F_(L-1)(x_(L-1)), bit for bit."""
+    case = data.draw(draw.cases(subject, same_shape=True, preactivation=True, shortcut="projection"))
+    x = total = case.images(subject)
+    for index in range(length):
+        block, plain = case.make(subject), case.make(subject, shortcut=None)
+        draw.randomise(block, case.seed + index)
+        plain.set_weights(block.get_weights())
+        total = total + plain(x, training=False)
+        x = block(x, training=False)
+    assert_equal(x, total, f"x_{length}")
+
+
+@given(data=st.data())
+def test_identity_passes_gradient_undamped(subject: Subject, data: st.DataObject) -> None:
+    """Through a pre-activation block with F = 0 the gradient passes unchanged, bit for bit."""
+    case = data.draw(draw.cases(subject, same_shape=True, preactivation=True, shortcut="projection"))
+    block = case.make(subject, zero_init_last=True)
+    upstream = case.images(subject, salt=1)
+    gradient = input_gradient(lambda x: block(x, training=False), case.images(subject), upstream)
+    assert_equal(gradient, upstream, "dL/dx")
+
+
+# --- blocks: symmetry, statistics, saving
+
+
+@given(data=st.data())
+def test_flip_equivariance(subject: Subject, data: st.DataObject) -> None:
+    """Without strides, mirrored images and mirrored kernels give the mirrored output, to within rounding."""
+    case = data.draw(draw.cases(subject, strides=1))
+    block = case.randomised(subject)
+    bound = case.truth(subject, block, case.pixels()).error
+    y = to_numpy(block(case.images(subject), training=False))
+    for kernel in draw.kernels(block):
+        kernel.assign(keras.ops.flip(kernel, axis=1))
+    mirrored = block(keras.ops.flip(case.images(subject), axis=2), training=False)
+    assert_within(mirrored, y[:, :, ::-1], 2 * bound[:, :, ::-1], "the mirrored output")
+
+
+@given(data=st.data())
+def test_inference_treats_images_alone(subject: Subject, data: st.DataObject) -> None:
+    """At inference a block's output for an image does not depend on the other images, and no statistic moves."""
+    case = data.draw(draw.cases(subject, batch=2))
+    block = case.randomised(subject)
+    before = [to_numpy(weight) for weight in block.weights]
+    images, others = case.images(subject), case.images(subject, salt=1)
+    beside = keras.ops.concatenate([images[:1], others[1:]], axis=0)
+    assert_equal(block(beside, training=False)[:1], block(images, training=False)[:1], "image 0 beside another image 1")
+    for weight, value in zip(block.weights, before, strict=True):
+        assert_equal(weight, value, f"{weight.name} after inference")
+
+
+@given(data=st.data())
+def test_training_normalises_over_the_batch(subject: Subject, data: st.DataObject) -> None:
+    """In training a block's output for an image depends on the other images of the batch."""
+    case = data.draw(draw.cases(subject, shortcut="identity", strides=1, filters=4, batch=2, height=6, width=6))
+    block = case.make(subject)
+    images = case.images(subject)
+    beside = keras.ops.concatenate([images[:1], 3 * images[1:] + 1], axis=0)
+    changed = to_numpy(block(images, training=True)[:1]) != to_numpy(block(beside, training=True)[:1])
+    assert changed.any(), "image 0 has the same output beside any image 1"
+
+
+@given(data=st.data())
+def test_statistics_move_once(subject: Subject, data: st.DataObject) -> None:
+    """One training call moves every BN statistic once, with momentum 0.9."""
+    case = data.draw(draw.cases(subject, batch=2))
+    block, shifted = case.randomised(subject), case.randomised(subject)
+    statistics = [weight.name for weight in block.non_trainable_weights]
+    assert statistics, "the block keeps no statistics"
+    for weight in shifted.non_trainable_weights:
+        weight.assign(weight + 1)
+    for each in (block, shifted):
+        each(case.images(subject), training=True)
+    # Both have seen one batch, so what is left of the difference of 1 is the momentum. Four roundings, each way.
+    for one, other in zip(block.non_trainable_weights, shifted.non_trainable_weights, strict=True):
+        size = np.abs(to_numpy(one)) + np.abs(to_numpy(other)) + 1
+        left = to_numpy(other) - to_numpy(one)
+        assert_within(left, np.full_like(left, 0.9), oracle.gamma(8, "float32") * size, f"momentum of {one.name}")
+
+
+@given(data=st.data())
+def test_block_config_round_trip(subject: Subject, data: st.DataObject) -> None:
+    """A block made from another's config has the same config, weights of the same shapes, and the same output."""
+    case = data.draw(draw.cases(subject))
+    block = case.randomised(subject, zero_init_last=data.draw(st.booleans(), label="zero_init_last"))
+    copy = type(block).from_config(block.get_config())
+    assert copy.get_config() == block.get_config(), "the config of the copy differs"
+    copy.build((None, None, None, case.channels))
+    copy.set_weights(block.get_weights())
+    x = case.images(subject)
+    assert_equal(copy(x, training=False), block(x, training=False), "the copy's output")
+
+
+# --- nets: counts
+
+
+def _has_published_counts(subject: Subject, model: Any, trainable: int, statistics: int) -> None:
+    biases = draw.count(draw.conv_biases(model))
+    declared = subject.provides("CONVOLUTION_BIAS") and subject.CONVOLUTION_BIAS
+    assert bool(biases) == declared, f"{biases} convolution biases (CONVOLUTION_BIAS is {declared})"
+    counted = draw.count(model.trainable_weights) - biases, draw.count(model.non_trainable_weights)
+    assert counted == (trainable, statistics), f"{counted} parameters and statistics, expected {trainable, statistics}"
+
+
+def test_basic_counts(subject: Subject) -> None:
+    """ResNet-18 and 34 have the published parameters and BN statistics, to the unit."""
+    for depth in draw.depths(subject, (18,), (34,)):
+        counts = oracle.IMAGENET[depth]
+        _has_published_counts(subject, draw.imagenet(subject, depth), counts.trainable, counts.statistics)
+
+
+def test_bottleneck_counts(subject: Subject) -> None:
+    """ResNet-50, 101 and 152 have the published parameters and BN statistics, convolution biases aside, to the unit."""
+    for depth in draw.depths(subject, (50,), (101, 152)):
+        counts = oracle.IMAGENET[depth]
+        _has_published_counts(subject, draw.imagenet(subject, depth), counts.trainable, counts.statistics)
+
+
+def test_preactivation_counts(subject: Subject) -> None:
+    """Pre-activation ResNet-50, 101 and 152 have the published counts, convolution biases aside, to the unit."""
+    for depth in draw.depths(subject, (50,), (101, 152)):
+        model = draw.imagenet(subject, depth, preactivation=True)
+        trainable = oracle.preactivation_trainable(depth)
+        _has_published_counts(subject, model, trainable, oracle.PREACTIVATION_STATISTICS[depth])
+
+
+def test_cifar_counts(subject: Subject) -> None:
+    """A CIFAR net of depth 6n + 2 has 97,216 n - 21,926 parameters and 448 n + 32 BN statistics."""
+    for depth in draw.depths(subject, (8, 20), (32, 44, 56, 110)):
+        n = (depth - 2) // 6
+        model = draw.cifar(subject, depth, shortcut="identity")
+        _has_published_counts(subject, model, oracle.cifar_trainable(n), oracle.cifar_statistics(n))
+
+
+def test_plain_net_counts_as_option_a(subject: Subject) -> None:
+    """A plain CIFAR net has exactly the parameters of the residual net with option A, and option B 2,752 more."""
+    plain = draw.count(draw.cifar(subject, 14, shortcut=None).trainable_weights)
+    option_a = draw.count(draw.cifar(subject, 14, shortcut="identity").trainable_weights)
+    option_b = draw.count(draw.cifar(subject, 14, shortcut="projection").trainable_weights)
+    assert option_a - plain == 0, f"option A has {option_a - plain} parameters more than the plain net"
+    assert option_b - option_a == oracle.PROJECTIONS_ADD, f"option B adds {option_b - option_a} parameters"
+
+
+def test_depth_counts_weighted_layers(subject: Subject) -> None:
+    """The convolutions that are no projections, and the last layer, are as many as the depth says."""
+    asked = [(oracle.IMAGENET[50].projections, draw.imagenet(subject, 50), 50)]
+    if subject.provides("cifar_resnet"):
+        asked += [(0, draw.cifar(subject, 20), 20), (2, draw.cifar(subject, 14, shortcut="projection"), 14)]
+    for projections, model, depth in asked:
+        layers = len(draw.kernels(model)) - projections + 1
+        assert layers == depth, f"{layers} weighted layers at depth {depth}"
+
+
+def test_multiply_adds_v1(subject: Subject) -> None:
+    """With the stride on the first 1x1 (v1), ResNet-50, 101 and 152 take the published multiply-adds at 224x224."""
+    _has_published_multiply_adds(subject, draw.depths(subject, (50,), (101, 152)), "1x1")
+
+
+def test_multiply_adds_v1_5(subject: Subject) -> None:
+    """With the stride on a 3x3 (v1.5), ResNet-18 to 152 take the published multiply-adds at 224x224."""
+    _has_published_multiply_adds(subject, draw.depths(subject, (18, 50), (34, 101, 152)), "3x3")
+
+
+def _has_published_multiply_adds(subject: Subject, depths: tuple[int, ...], stride_on: str) -> None:
+    for depth in depths:
+        model = draw.imagenet(subject, depth, size=224, stride_on=stride_on)
+        counted, expected = draw.multiply_adds(model, (224, 224, 3)), oracle.IMAGENET[depth].multiply_adds[stride_on]
+        assert counted == expected, f"depth {depth} takes {counted} multiply-adds, expected {expected}"
+
+
+def test_cifar_multiply_adds(subject: Subject) -> None:
+    """A CIFAR net of depth 6n + 2 takes 14,155,776 n - 1,916,288 multiply-adds at 32x32."""
+    for depth in (8, 20):
+        counted = draw.multiply_adds(draw.cifar(subject, depth, shortcut="identity"), (32, 32, 3))
+        expected = oracle.cifar_multiply_adds((depth - 2) // 6)
+        assert counted == expected, f"depth {depth} takes {counted} multiply-adds, expected {expected}"
+
+
+# --- nets: what they compute
+
+
+def test_cifar_net_equals_oracle(subject: Subject) -> None:
+    """A whole CIFAR net computed in float64 equals the oracle's logits, to within rounding."""
+    x = draw.pixels((2, 8, 8, 1), seed=3)
+    for shortcut, preactivation in itertools.product(draw.SHORTCUTS, (False, True)):
+        options: dict[str, Any] = {"shortcut": shortcut, "preactivation": preactivation}
+        model = subject.cifar_resnet(8, input_shape=(8, 8, 1), dtype="float64", **options)
+        draw.randomise(model, seed=3)
+        weights = oracle.Weights([to_numpy(weight) for weight in model.weights])
+        truth = oracle.Oracle("float64").cifar(oracle.Rounded.exact(x), weights, 1, **options)
+        assert_within(model(x, training=False), truth.value, truth.error, f"logits with {options}")
+
+
+def test_imagenet_logits_are_float32(subject: Subject) -> None:
+    """The logits of an ImageNet net are float32 under every dtype policy."""
+    assert draw.imagenet(subject, 50).output.dtype == "float32", draw.imagenet(subject, 50).output.dtype
+
+
+def test_cifar_logits_are_float32(subject: Subject) -> None:
+    """The logits of a CIFAR net are float32 under every dtype policy."""
+    assert draw.cifar(subject, 8).output.dtype == "float32", draw.cifar(subject, 8).output.dtype
+
+
+def test_net_takes_any_size(subject: Subject) -> None:
+    """A net takes images of any height, width and channels, and gives one logit per class."""
+    for shape in ((8, 8, 1), (9, 13, 2), (32, 47, 3)):
+        model = subject.cifar_resnet(8, input_shape=shape, classes=7, dtype=subject.precision)
+        y = model(draw.pixels((2, *shape), seed=1).astype("float32"), training=False)
+        assert tuple(y.shape) == (2, 7), f"logits of shape {tuple(y.shape)} for images of {shape}"
+
+
+def test_net_treats_images_alone_at_inference_only(subject: Subject) -> None:
+    """A net's logits for an image ignore the rest of the batch at inference, and depend on it in training."""
+    net, shape = draw.some_net(subject)
+    one, two, three = (draw.pixels((1, *shape), seed=salt) for salt in range(3))
+    beside_two, beside_three = (np.concatenate([one, other]).astype("float32") for other in (two, 3 * three + 1))
+    alone = to_numpy(net(beside_two, training=False))[:1]
+    assert_equal(net(beside_three, training=False)[:1], alone, "logits at inference")
+    trained = to_numpy(net(beside_two, training=True))[:1] != to_numpy(net(beside_three, training=True))[:1]
+    assert trained.any(), "the logits in training are those of the image alone"
+
+
+def test_net_config_round_trip(subject: Subject) -> None:
+    """A net made from another's config and weights gives the same logits."""
+    net, shape = draw.some_net(subject)
+    copy = keras.Model.from_config(net.get_config())
+    copy.set_weights(net.get_weights())
+    x = draw.pixels((2, *shape), seed=5).astype("float32")
+    assert_equal(copy(x, training=False), net(x, training=False), "the copy's logits")
+
+
+def test_gradient_reaches_the_image(subject: Subject) -> None:
+    """The gradient of a net's logits with respect to the image is finite, and not zero."""
+    net, shape = draw.some_net(subject)
+    x = draw.pixels((1, *shape), seed=5).astype("float32")
+    gradient = to_numpy(input_gradient(lambda x: net(x, training=False)[:, :1], x, np.ones((1, 1), "float32")))
+    assert np.isfinite(gradient).all(), "the gradient is not finite"
+    assert gradient.any(), "the gradient is zero everywhere"
+
+
+def test_bad_arguments_are_refused(subject: Subject) -> None:
+    """A depth or shortcut that does not exist raises a ValueError that lists what does."""
+    if not (subject.provides("cifar_resnet") and subject.provides("ResidualBlock")):
+        raise NotProvided("the ImageNet family alone is a choice of functions, not of arguments")
+    with pytest.raises(ValueError, match=r"(?s)18.*34.*50.*101.*152"):
+        subject.imagenet_resnet(19)
+    with pytest.raises(ValueError, match=r"6n ?\+ ?2"):
+        subject.cifar_resnet(21)
+    with pytest.raises(ValueError, match=r"(?s)projection.*identity.*None"):
+        subject.ResidualBlock(4, shortcut="conv")
+    with pytest.raises(ValueError, match=r"(?s)3x3.*1x1"):
+        subject.BottleneckBlock(4, stride_on="2x2")
