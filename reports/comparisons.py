@@ -1,0 +1,155 @@
+"""Which row is compared with which, and what the statistics say: ratios of timings, gains of a claim's arms."""
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from reports import verdicts
+from reports.run_folder import Row
+from reports.statistics import Interval, Rounds, false_discovery, step_ratio, t_interval
+
+RATIO_COLUMNS = (
+    *("place", "technique", "device", "scale", "workload", "parameters", "operation"),
+    *("implementation", "backend", "precision", "baseline", "baseline_backend", "baseline_precision"),
+    *("ratio", "low", "high", "p", "q", "units", "basis", "verdict", "memory_ratio", "key", "baseline_key"),
+)
+CLAIM_COLUMNS = (
+    *("place", "technique", "claim", "implementation", "backend", "precision", "device", "scale", "statement", "source"),
+    *("metric", "arm", "baseline", "condition", "gain_scale", "margin", "gain", "low", "high", "units"),
+    *("arm_diverged", "baseline_diverged", "contrast_verdict", "verdict"),
+)
+
+WITHOUT = "without"
+"""The implementation that is the same network with the technique left out."""
+
+REFERENCE = "reference"
+PLAIN = "float32"
+
+_RACE = ("place", "technique", "device", "scale", "workload", "parameters", "operation", "seed")
+_SETTING = ("place", "technique", "claim", "implementation", "backend", "precision", "device", "scale")
+
+Sample = tuple[Row, Rounds]
+
+
+def ratios(samples: Iterable[Sample]) -> tuple[list[Row], list[Row]]:
+    """Compare timings with each other.
+
+    Returns:
+        Two lists of rows with `RATIO_COLUMNS`. First, every implementation over the reference at its own precision, and
+        the reference over "without": what the technique itself costs. Second, every mixed precision over float32 of
+        the same implementation. False discoveries are controlled over both together.
+    """
+    races: dict[tuple[Any, ...], list[Sample]] = defaultdict(list)
+    for row, rounds in samples:
+        races[tuple(row[name] for name in _RACE)].append((row, rounds))
+    implementations, precisions = [], []
+    for race in races.values():
+        for sample in race:
+            row = sample[0]
+            against = _of(race, REFERENCE, row, row["precision"])
+            if row["implementation"] == REFERENCE:
+                against = _of(race, WITHOUT, row, row["precision"])
+            if against:
+                implementations.append(_compare(sample, against))
+            if row["precision"] != PLAIN and (plain := _of(race, row["implementation"], row, PLAIN)):
+                precisions.append(_compare(sample, plain))
+    pairs = implementations + precisions
+    q_values = false_discovery([ratio.p for _, ratio in pairs])
+    for (row, ratio), q in zip(pairs, q_values.tolist(), strict=True):
+        row |= {"q": q, "verdict": verdicts.of_ratio(ratio, q).value}
+    return [row for row, _ in implementations], [row for row, _ in precisions]
+
+
+def _of(race: Sequence[Sample], implementation: str, row: Row, precision: str) -> Sample | None:
+    """The sample of an implementation at a precision: on the row's own backend, else on any, TensorFlow first."""
+    found = [sample for sample in race if sample[0]["implementation"] == implementation]
+    found = [sample for sample in found if sample[0]["precision"] == precision]
+    preferred = {row["backend"]: 0, "tensorflow": 1}
+    return min(found, key=lambda sample: preferred.get(sample[0]["backend"], 2), default=None)
+
+
+def _compare(sample: Sample, against: Sample) -> tuple[Row, Interval]:
+    (row, rounds), (baseline, baseline_rounds) = sample, against
+    ratio = step_ratio(rounds, baseline_rounds)
+    memory, baseline_memory = row["memory_bytes"], baseline["memory_bytes"]
+    compared = {name: row[name] for name in RATIO_COLUMNS if name in row and name not in ("low", "high", "basis")} | {
+        "baseline": baseline["implementation"],
+        "baseline_backend": baseline["backend"],
+        "baseline_precision": baseline["precision"],
+        "baseline_key": baseline["key"],
+        "memory_ratio": memory / baseline_memory if memory and baseline_memory else None,
+        "ratio": ratio.estimate,
+        **{name: getattr(ratio, name) for name in ("low", "high", "p", "units", "basis")},
+    }
+    return compared, ratio
+
+
+def claims(trials: Iterable[Row], definitions: Mapping[tuple[str, str], Row]) -> list[Row]:
+    """One row per contrast of every claim, for each setting in which its trials ran, with the claim's verdict beside it."""
+    settings: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in trials:
+        settings[tuple(row[name] for name in _SETTING)].append(row)
+    rows = []
+    for setting, lines in settings.items():
+        asked = dict(zip(_SETTING, setting, strict=True))
+        definition = definitions[asked["technique"], asked["claim"]]
+        contrasts = [_contrast(lines, contrast, definition) for contrast in definition["contrasts"]]
+        verdict = verdicts.of_claim(verdicts.Verdict(row["contrast_verdict"]) for row in contrasts).value
+        said = {"statement": definition["statement"], "source": definition["source"], "verdict": verdict}
+        rows += [asked | said | contrast for contrast in contrasts]
+    return rows
+
+
+def _contrast(lines: Sequence[Row], contrast: Row, definition: Row) -> Row:
+    condition = json.dumps(contrast["condition"], sort_keys=True)
+    values = {
+        side: {
+            line["seed"]: math.nan if line["value"] is None else line["value"]
+            for line in lines
+            if (line["arm"], line["metric"], line["condition"]) == (contrast[side], contrast["metric"], condition)
+        }
+        for side in ("arm", "baseline")
+    }
+    lower_is_better = definition["metrics"][contrast["metric"]]["better"] == "lower"
+    gain, diverged = paired_gain(values["arm"], values["baseline"], contrast["scale"], lower_is_better)
+    return {
+        **{name: contrast[name] for name in ("metric", "arm", "baseline", "margin")},
+        "condition": condition,
+        "gain_scale": contrast["scale"],
+        "gain": gain.estimate,
+        "low": gain.low,
+        "high": gain.high,
+        "units": gain.units,
+        "arm_diverged": diverged[0],
+        "baseline_diverged": diverged[1],
+        "contrast_verdict": verdicts.of_contrast(gain, contrast["margin"], *diverged).value,
+    }
+
+
+def paired_gain(
+    arm: Mapping[int, float], baseline: Mapping[int, float], scale: str, lower_is_better: bool
+) -> tuple[Interval, tuple[int, int]]:
+    """By how much an arm beats its baseline, paired by seed; more is better whichever way the metric points.
+
+    Args:
+        arm, baseline: the metric by seed; seeds that only one side has are left out.
+        scale: ``difference``, or ``ratio`` (gain 2 means twice as good; taken in logarithms, so both must be positive).
+        lower_is_better: the direction of the metric.
+
+    Returns:
+        The interval over seeds at which both are usable, and the counts of seeds at which the arm, and the baseline, is not.
+    """
+    seeds = sorted(arm.keys() & baseline.keys())
+    worse, better = (baseline, arm) if lower_is_better else (arm, baseline)
+    ratio = scale == "ratio"
+
+    def usable(value: float) -> bool:
+        return math.isfinite(value) and (value > 0 or not ratio)
+
+    diverged = sum(not usable(arm[seed]) for seed in seeds), sum(not usable(baseline[seed]) for seed in seeds)
+    both = [seed for seed in seeds if usable(arm[seed]) and usable(baseline[seed])]
+    if ratio:
+        return t_interval([math.log(worse[seed] / better[seed]) for seed in both], "seeds").exp(), diverged
+    return t_interval([worse[seed] - better[seed] for seed in both], "seeds"), diverged

@@ -1,0 +1,113 @@
+"""Which numbers of the tables each plot shows."""
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports.comparisons import PLAIN, REFERENCE, WITHOUT
+from reports.plots import Curve, Curves, Dot, Forest, finite
+from reports.run_folder import Row
+from reports.words import contender, machine_letter
+from reports.words import operation as operation_words
+
+SCALING_POINTS = 3
+"""A parameter is an axis when it takes at least so many values while all others stay as they are."""
+
+
+def records(frame: pd.DataFrame) -> list[Row]:
+    """The rows of a frame as plain objects, with ``None`` for what is missing."""
+    columns = [[None if value is pd.NaT or value != value else value for value in frame[name].tolist()] for name in frame]
+    return [dict(zip(frame.columns, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def cost_forest(ratios: Sequence[Row], title: str) -> Forest | None:
+    """What the technique costs, and what its peers take beside the reference, in the plainest precision that was run."""
+    precision = plainest(row["precision"] for row in ratios)
+    rows = [row for row in ratios if row["precision"] == precision and row["implementation"] != WITHOUT]
+    described = f"Ratio of seconds per step with its 95% interval, {precision}, by workload and operation."
+    return _forest(rows, title, described, lambda row: f"{contender(row)} / {row['baseline']}")
+
+
+def precision_forest(precision: Sequence[Row], title: str) -> Forest | None:
+    """Every mixed precision over float32, reference only."""
+    rows = [row for row in precision if row["implementation"] == REFERENCE]
+    described = "Ratio of seconds per step with its 95% interval, reference implementation, by workload and operation."
+    return _forest(rows, title, described, lambda row: f"{row['precision']} / {row['baseline_precision']}")
+
+
+def _forest(rows: Sequence[Row], title: str, description: str, series: Any) -> Forest | None:
+    dots = [
+        Dot(f"{row['workload']}\n{operation_words(row['operation'])}", series(row) + machine_letter(row), row["ratio"], row["low"], row["high"])
+        for row in rows
+        if row["ratio"] is not None
+    ]
+    return Forest(title, description, dots) if dots else None
+
+
+def plainest(precisions: Iterable[str]) -> str:
+    """float32 where it was run, else the first in alphabetical order."""
+    found = sorted(set(precisions))
+    return PLAIN if PLAIN in found or not found else found[0]
+
+
+def scaling(timings: Sequence[Row], title: str) -> Iterator[Curves]:
+    """Seconds per step over each parameter that varies on its own, one plot per operation, logarithmic both ways."""
+    precision = plainest(row["precision"] for row in timings)
+    rows = [(row, json.loads(row["parameters"])) for row in timings if row["precision"] == precision]
+    for operation in dict.fromkeys(row["operation"] for row, _ in rows):
+        for name in dict.fromkeys(name for _, parameters in rows for name in parameters):
+            families: dict[tuple[str, str], list[tuple[float, Row]]] = {}
+            for row, parameters in rows:
+                value = parameters.get(name)
+                if row["operation"] == operation and isinstance(value, int | float) and value > 0:
+                    others = json.dumps({key: other for key, other in parameters.items() if key != name})
+                    families.setdefault((others, contender(row) + machine_letter(row)), []).append((value, row))
+            curves = [_scaling_curve(label, points) for (_, label), points in families.items()]
+            curves = [curve for curve in curves if len(set(curve.x)) >= SCALING_POINTS]
+            if curves:
+                axis = name.replace("_", " ")
+                described = f"Seconds per step ({operation_words(operation)}) over {axis}, {precision}, both axes logarithmic, with 95% intervals."
+                heading = f"{title}: {operation_words(operation)} over {axis}"
+                yield Curves(heading, described, axis, "seconds per step", curves, log_x=True, log_y=True)
+
+
+def _scaling_curve(label: str, points: list[tuple[float, Row]]) -> Curve:
+    points = sorted(points, key=lambda point: point[0])
+    intervals = [(row["low"], row["high"]) if math.isfinite(row["high"]) else (row["seconds"],) * 2 for _, row in points]
+    return Curve(label, [x for x, _ in points], [row["seconds"] for _, row in points], intervals)
+
+
+def claim_curves(trials: Sequence[Row], definition: Row) -> Iterator[Curves]:
+    """Each metric of a claim over its axis: the arms' medians as lines, every seed as a point."""
+    axis = definition["axis"]
+    by_ratio = {contrast["metric"] for contrast in definition["contrasts"] if contrast["scale"] == "ratio"}
+    for metric, facts in definition["metrics"].items():
+        rows = [row for row in trials if row["metric"] == metric and axis in json.loads(row["condition"])]
+        curves = [finite(_arm([row for row in rows if row["arm"] == arm], arm, axis)) for arm in _arms(rows)]
+        if not any(curve.x for curve in curves):
+            continue
+        values = [y for curve in curves for _, y in curve.observations]
+        log_y = min(values) > 0 and (metric in by_ratio or max(values) > 100 * min(values))
+        y_title = f"{facts['title']} ({facts['unit']})" if facts.get("unit") else facts["title"]
+        missing = sum(len(curve.missing) for curve in curves)
+        described = f"{facts['title']} over {axis} by arm; {facts['better']} is better. Every seed is a point, lines join medians."
+        described += f" A cross at the top marks a seed that was not finite ({missing} in all)." if missing else ""
+        yield Curves(facts["title"], described, axis, y_title, curves, log_y=log_y)
+
+
+def _arms(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(row["arm"] for row in rows))
+
+
+def _arm(rows: Sequence[Row], name: str, axis: str) -> Curve:
+    positions = [json.loads(row["condition"])[axis] for row in rows]
+    points = [(x, row["value"]) for x, row in zip(positions, rows, strict=True)]
+    x_values = sorted(set(positions))
+    finite_values = {x: [y for at, y in points if at == x and y is not None] for x in x_values}
+    medians = [float(np.median(finite_values[x])) if finite_values[x] else math.nan for x in x_values]
+    observations = [(x, y) for x, y in points if y is not None]
+    return Curve(name, x_values, medians, observations=observations, missing=[x for x, y in points if y is None])

@@ -1,0 +1,250 @@
+"""Plots: data first, then one inline SVG each.
+
+A plot is a frozen dataclass of plain numbers, so that it can be tested without drawing. `render` draws it with matplotlib
+in stand-in colours, which it then replaces by CSS variables of the page: the same SVG serves light and dark. Text stays
+text, identifiers are made unique to the plot, and a title and description are there for screen readers.
+"""
+
+import io
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from html import escape
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, MaxNLocator, NullFormatter, NullLocator
+
+INK, MUTED, GRID = "#010203", "#010204", "#010205"
+SERIES = tuple(f"#0102{number:02x}" for number in range(16, 22))
+MARKERS = ("o", "s", "^", "D", "v", "P")
+_VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--rule)"} | {
+    colour: f"var(--series-{number})" for number, colour in enumerate(SERIES, start=1)
+}
+
+WIDTH = 4.8  # inches: 460 CSS pixels, two side by side on a desk, one on a phone without tiny letters
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "touchstone",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+}
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One estimate with its interval, on the line called `label`."""
+
+    label: str
+    series: str
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Dots and intervals of ratios on a logarithmic axis, with a line at 1."""
+
+    title: str
+    description: str
+    dots: Sequence[Dot]
+
+    @property
+    def labels(self) -> list[str]:
+        """The lines from top to bottom."""
+        return list(dict.fromkeys(dot.label for dot in self.dots))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A named line through (x, y), with the interval of every y where there is one, and single observations around it."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    intervals: Sequence[tuple[float, float]] = ()
+    observations: Sequence[tuple[float, float]] = ()
+    missing: Sequence[float] = ()  # x of every observation whose y was not finite
+
+    def points(self) -> list[tuple[float, float]]:
+        """Everything that has to fit into the plot."""
+        ends = [(x, end) for x, pair in zip(self.x, self.intervals, strict=bool(self.intervals)) for end in pair]
+        return [*zip(self.x, self.y, strict=True), *self.observations, *ends]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Curves over one axis."""
+
+    title: str
+    description: str
+    x_title: str
+    y_title: str
+    curves: Sequence[Curve]
+    log_x: bool = False
+    log_y: bool = False
+
+
+Plot = Forest | Curves
+
+
+def render(plot: Plot, identifier: str) -> str:
+    """Draw a plot as an SVG element for a page; `identifier` must be unique on that page."""
+    with matplotlib.rc_context(_STYLE):
+        figure = _forest(plot) if isinstance(plot, Forest) else _curves(plot)
+        text = io.StringIO()
+        FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})
+    return _inline(text.getvalue(), plot, identifier)
+
+
+def _series(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Colour and marker by series; both differ, so that the plot can be read without colour."""
+    return {name: (SERIES[i % len(SERIES)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(dict.fromkeys(names))}
+
+
+def _axes(height: float, left: float) -> tuple[Figure, Axes]:
+    """A figure of the given height (inches) whose axes leave `left` inches for labels."""
+    figure = Figure(figsize=(WIDTH, height))
+    figure.patch.set_visible(False)
+    axes = figure.add_axes((left / WIDTH, 0.48 / height, 1 - (left + 0.12) / WIDTH, 1 - 0.86 / height))
+    axes.patch.set_visible(False)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    handles, names = axes.get_legend_handles_labels()
+    if names:
+        corner = {"loc": "upper left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.1}
+        figure.legend(handles, names, ncols=3, frameon=False, handletextpad=0.4, columnspacing=1.2, **corner)
+
+
+def _forest(plot: Forest) -> Figure:
+    labels, series = plot.labels, _series([dot.series for dot in plot.dots])
+    lines = max(1, max(label.count("\n") + 1 for label in labels))
+    figure, axes = _axes(0.9 + len(labels) * (0.16 + 0.14 * lines), left=1.45)
+    for number, (name, (colour, marker)) in enumerate(series.items()):
+        shift = (number - (len(series) - 1) / 2) * 0.6 / len(series)
+        dots = [dot for dot in plot.dots if dot.series == name]
+        rows = [labels.index(dot.label) + shift for dot in dots]
+        finite = [math.isfinite(dot.low) and math.isfinite(dot.high) for dot in dots]
+        for row, dot, known in zip(rows, dots, finite, strict=True):
+            if known:
+                axes.plot([dot.low, dot.high], [row, row], color=colour, linewidth=1.6, solid_capstyle="butt")
+        axes.plot([dot.estimate for dot in dots], rows, marker, color=colour, markersize=4.5, label=name)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    ends = [value for dot in plot.dots for value in (dot.low, dot.estimate, dot.high) if 0 < value < math.inf]
+    low, high = min([*ends, 0.97]), max([*ends, 1.03])
+    axes.set_xscale("log")
+    axes.set_xlim(low / 1.03, high * 1.03)
+    ticks = ratio_ticks(low / 1.03, high * 1.03)
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_major_formatter(FixedFormatter([f"{tick:g}×" for tick in ticks]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.axvline(1, color=MUTED, linewidth=1)
+    axes.grid(axis="x", color=GRID, linewidth=0.6)
+    _legend(figure, axes)
+    return figure
+
+
+def ratio_ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """Round ratios between two ends, at most `most`: the finest of a few familiar ladders that fits."""
+    decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
+    ladders: list[tuple[float, ...]] = [(1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.75, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)]
+    ladders += [(1, 1.25, 1.5, 2, 3, 4, 6, 8), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)]
+    for ladder in [tuple(1 + i / 100 for i in range(0, 900, 2)), tuple(1 + i / 20 for i in range(180)), *ladders]:
+        ticks = [round(10.0**decade * step, 6) for decade in decades for step in ladder]
+        inside = [tick for tick in ticks if low <= tick <= high]
+        if len(inside) <= most:
+            return inside or [1.0]
+    return [10.0**decade for decade in decades][:: max(1, len(decades) // most)]
+
+
+def _curves(plot: Curves) -> Figure:
+    figure, axes = _axes(3.0, left=0.72)
+    axes.set_xscale("log" if plot.log_x else "linear")
+    axes.set_yscale("log" if plot.log_y else "linear")
+    for curve, (colour, marker) in zip(plot.curves, _series([curve.name for curve in plot.curves]).values(), strict=False):
+        if curve.observations:
+            axes.plot(*zip(*curve.observations, strict=True), marker, color=colour, markersize=4, alpha=0.55, linestyle="")
+        if curve.intervals:
+            axes.vlines(curve.x, *zip(*curve.intervals, strict=True), color=colour, linewidth=1.4)
+        size = 0 if curve.observations else 4
+        axes.plot(curve.x, curve.y, color=colour, marker=marker, markersize=size, linewidth=1.5, label=curve.name)
+        if curve.missing:
+            top = axes.get_xaxis_transform()  # x in data, y in fractions of the axes
+            axes.plot(curve.missing, [0.97] * len(curve.missing), "x", color=colour, transform=top, clip_on=False)
+    _limits(axes, plot)
+    x_values = sorted({x for curve in plot.curves for x in curve.x})
+    if 0 < len(x_values) <= 8:
+        axes.xaxis.set_major_locator(FixedLocator(x_values))
+        axes.xaxis.set_major_formatter(FixedFormatter([f"{x:g}" for x in x_values]))
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_locator(LogLocator(numticks=6) if plot.log_y else MaxNLocator(5))
+    axes.set_xlabel(plot.x_title)
+    axes.set_ylabel(plot.y_title)
+    axes.grid(color=GRID, linewidth=0.6)
+    _legend(figure, axes)
+    return figure
+
+
+def _limits(axes: Axes, plot: Curves) -> None:
+    """Fit the vertical axis to all finite points, with room above for the marks of those that are not finite."""
+    values = [y for curve in plot.curves for _, y in curve.points() if math.isfinite(y) and (y > 0 or not plot.log_y)]
+    if not values:
+        return
+    room = 0.14 if any(curve.missing for curve in plot.curves) else 0.06
+    low, high = (math.log(v) if plot.log_y else v for v in (min(values), max(values)))
+    span = (high - low) or max(abs(high), 1.0) * 0.1
+    ends = low - 0.06 * span, high + room * span
+    axes.set_ylim(*(math.exp(end) if plot.log_y else end for end in ends))
+
+
+def finite(curve: Curve) -> Curve:
+    """The curve without the points that cannot be drawn."""
+    kept = [i for i, y in enumerate(curve.y) if math.isfinite(y)]
+    return replace(
+        curve,
+        x=[curve.x[i] for i in kept],
+        y=[curve.y[i] for i in kept],
+        intervals=[curve.intervals[i] for i in kept] if curve.intervals else (),
+    )
+
+
+def _font_size(font: re.Match[str]) -> str:
+    """A font's size without its family, which is the page's."""
+    return f"font-size: {font[1]}px" if font[1] else ""
+
+
+def _inline(svg: str, plot: Plot, identifier: str) -> str:
+    """Make matplotlib's document an element of the page."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)  # would apply to the whole page
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg [^>]*?)width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg [^>]*?)height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg, count=2).replace("xlink:href", "href")
+    svg = re.sub(r'\bid="', f'id="{identifier}-', svg)
+    svg = re.sub(r'(url\(|href=")#', rf"\1#{identifier}-", svg)
+    svg = re.sub(r"(\d\.\d{2})\d+", r"\1", svg)
+    svg = re.sub(r"font: ([\d.]+)px [^;\"]*|font-family: [^;\"]*; ?", _font_size, svg)
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(colour, variable)
+    title, description = f"{identifier}-title", f"{identifier}-desc"
+    named = f'<title id="{title}">{escape(plot.title)}</title><desc id="{description}">{escape(plot.description)}</desc>'
+    head, rest = svg.split(">", 1)
+    return f'{head} role="img" aria-labelledby="{title} {description}">{named}{rest}'

@@ -1,0 +1,198 @@
+"""The statistics of the report: pure functions of numbers, with an interval for every estimate.
+
+Three questions are asked of the samples. How long does a step take (`step_time`)? How many times as long as another
+contender's (`step_ratio`)? By how much does one arm of a claim beat the other (`t_interval` over seeds)? In all three the
+unit of replication is what was started afresh, a process (a *heat*) or a seed, never the single round: rounds of one
+process share its memory layout and its threads, and are not independent of each other (Kalibera and Jones, "Rigorous
+benchmarking in reasonable time", ISMM 2013, section 4, on levels of repetition).
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+CONFIDENCE = 0.95
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its confidence interval.
+
+    Attributes:
+        estimate: the point estimate; NaN where there was nothing to estimate from.
+        low, high: the ends of the interval at `CONFIDENCE`; infinite where a single unit gives no interval.
+        p: two-sided p-value of the null hypothesis that the function which made the interval states.
+        units: how many independent units the interval rests on.
+        basis: what a unit is: ``heats``, ``seeds``; ``blocks`` or ``rounds`` where there was one heat only, so that
+            differences between processes are not in the interval; ``separate heats`` for contenders not raced together.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    p: float
+    units: int
+    basis: str
+
+    @property
+    def known(self) -> bool:
+        """Whether there is an interval at all."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+    def exp(self) -> "Interval":
+        """The interval of exp(quantity): from differences of logarithms to ratios, endpoints and all."""
+        ends = [math.exp(min(value, 700.0)) if value < math.inf else math.inf for value in (self.low, self.high)]
+        return Interval(math.exp(self.estimate), *ends, self.p, self.units, self.basis)
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """The rounds of one contender in one race.
+
+    Attributes:
+        race: the race's name; only contenders of one race can be paired.
+        seconds: (R,) float64, seconds per step, one per round; rounds that are not positive and finite count as missing.
+        heat, block: (R,) int64, the heat and the palindromic block in which each round ran.
+    """
+
+    race: str
+    seconds: Floats
+    heat: NDArray[np.int64]
+    block: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, race: str, seconds: ArrayLike, heat: ArrayLike, block: ArrayLike) -> "Rounds":
+        """Rounds from plain lists of equal length; ``None`` and other unusable times are left out."""
+        times = np.asarray(seconds, dtype=np.float64)  # None becomes NaN
+        kept = np.isfinite(times) & (times > 0)
+        return cls(race, times[kept], np.asarray(heat, np.int64)[kept], np.asarray(block, np.int64)[kept])
+
+
+@functools.lru_cache(maxsize=4096)
+def _t_quantile(degrees: float) -> float:
+    return float(special.stdtrit(degrees, 0.5 + CONFIDENCE / 2))
+
+
+def t_interval(values: Sequence[float] | Floats, basis: str, null: float = 0.0) -> Interval:
+    """Student's t interval of a mean; the p-value is of "the mean is `null`" (Student, Biometrika 6, 1908).
+
+    Args:
+        values: (n,) one value per independent unit, finite.
+        basis: what a unit is, kept with the interval.
+        null: the mean under the null hypothesis.
+
+    Returns:
+        The interval; with a single value its ends are infinite, with none the estimate is NaN as well.
+    """
+    sample = np.asarray(values, dtype=np.float64)
+    units = len(sample)
+    if units == 0:
+        return Interval(math.nan, -math.inf, math.inf, 1.0, 0, basis)
+    mean = float(sample.mean())
+    if units == 1:
+        return Interval(mean, -math.inf, math.inf, 1.0, 1, basis)
+    return _t(mean, float(sample.std(ddof=1)) / math.sqrt(units), units - 1, units, basis, null)
+
+
+def welch_interval(first: Floats, second: Floats, basis: str) -> Interval:
+    """Interval of mean(first) - mean(second) for unpaired samples of unequal variance (Welch, Biometrika 34, 1947)."""
+    if min(len(first), len(second)) == 0:
+        return Interval(math.nan, -math.inf, math.inf, 1.0, 0, basis)
+    mean, units = float(first.mean() - second.mean()), min(len(first), len(second))
+    if units == 1:
+        return Interval(mean, -math.inf, math.inf, 1.0, 1, basis)
+    shares = [float(sample.var(ddof=1)) / len(sample) for sample in (first, second)]
+    total = sum(shares)
+    spread = sum(share**2 / (len(sample) - 1) for share, sample in zip(shares, (first, second), strict=True))
+    degrees = total**2 / spread if spread > 0 else math.inf  # Welch-Satterthwaite
+    return _t(mean, math.sqrt(total), degrees, units, basis, 0.0)
+
+
+def _t(mean: float, error: float, degrees: float, units: int, basis: str, null: float) -> Interval:
+    if error == 0:
+        return Interval(mean, mean, mean, float(mean == null), units, basis)
+    p = 2 * float(special.stdtr(degrees, -abs(mean - null) / error))
+    reach = _t_quantile(degrees) * error
+    return Interval(mean, mean - reach, mean + reach, p, units, basis)
+
+
+def step_time(rounds: Rounds) -> Interval:
+    """Seconds per step of one contender: the median over rounds within a heat, the geometric mean over heats.
+
+    The interval is a t interval of the heats' log medians. With one heat it is the distribution-free interval of the
+    median over rounds (Conover, "Practical nonparametric statistics", section 3.2), which says nothing about other
+    processes; `Interval.basis` tells which one it is.
+    """
+    medians = np.array([np.median(rounds.seconds[rounds.heat == heat]) for heat in np.unique(rounds.heat)])
+    if len(medians) != 1:
+        return t_interval(np.log(medians), "heats").exp()
+    return _median_interval(np.sort(rounds.seconds))
+
+
+def _median_interval(ordered: Floats) -> Interval:
+    """Interval of a median between two order statistics; ordered: (R,) ascending."""
+    count = len(ordered)
+    # The largest r with P(Binomial(n, 1/2) < r) <= alpha/2: the interval from the r-th smallest to the r-th largest
+    # then covers the median with at least the wanted confidence, whatever the distribution.
+    tail = special.bdtr(np.arange(count), count, 0.5)
+    rank = int(np.searchsorted(tail, (1 - CONFIDENCE) / 2, side="right"))
+    ends = (float(ordered[rank - 1]), float(ordered[count - rank])) if rank else (-math.inf, math.inf)
+    return Interval(float(np.median(ordered)), *ends, 1.0, count, "rounds")
+
+
+def step_ratio(contender: Rounds, baseline: Rounds) -> Interval:
+    """How many times as long as the baseline's a contender's step takes; the p-value is of "the ratio is 1".
+
+    Both took turns in palindromic blocks (A B B A), so a block's difference of mean log times is free of any drift
+    that is linear over the block. The estimate has two levels: the median over the blocks of a heat, which shrugs off
+    a disturbed block, then the mean over heats with its t interval. With fewer than two common heats, the interval is
+    taken over blocks instead and its basis says so: it leaves out how processes differ from each other. Contenders of
+    different races share no blocks; their heats are compared as independent samples.
+    """
+    if contender.race != baseline.race:
+        return welch_interval(_heat_logs(contender), _heat_logs(baseline), "separate heats").exp()
+    heats, differences = _block_differences(contender, baseline)
+    distinct = np.unique(heats)
+    if len(distinct) < 2:
+        return t_interval(differences, "blocks").exp()
+    return t_interval([np.median(differences[heats == heat]) for heat in distinct], "heats").exp()
+
+
+def _heat_logs(rounds: Rounds) -> Floats:
+    return np.array([np.median(np.log(rounds.seconds[rounds.heat == heat])) for heat in np.unique(rounds.heat)])
+
+
+def _block_differences(contender: Rounds, baseline: Rounds) -> tuple[NDArray[np.int64], Floats]:
+    """Heat and difference of mean log seconds of every block that both ran: two arrays of shape (blocks,)."""
+    (codes, means), (other_codes, other_means) = _block_means(contender), _block_means(baseline)
+    common, ours, theirs = np.intersect1d(codes, other_codes, assume_unique=True, return_indices=True)
+    return common // _BLOCKS, means[ours] - other_means[theirs]
+
+
+_BLOCKS = 1 << 32  # more blocks than a heat can have: heat and block fit one integer
+
+
+def _block_means(rounds: Rounds) -> tuple[NDArray[np.int64], Floats]:
+    codes, places = np.unique(rounds.heat * _BLOCKS + rounds.block, return_inverse=True)
+    sums = np.bincount(places, weights=np.log(rounds.seconds), minlength=len(codes))
+    return codes, sums / np.bincount(places, minlength=len(codes))
+
+
+def false_discovery(p_values: ArrayLike) -> Floats:
+    """Benjamini-Hochberg adjusted p-values (JRSSB 57, 1995): among those below q, a share of at most q is false.
+
+    Equal to ``scipy.stats.false_discovery_control``, whose import alone takes longer than a whole report.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p)[::-1]  # descending
+    scaled = p[order] * len(p) / np.arange(len(p), 0, -1)
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.minimum.accumulate(scaled), 1.0)
+    return adjusted

@@ -1,0 +1,242 @@
+"""Run folders in, tidy tables out: one frame per kind of row, merged over runs and machines.
+
+Of the rows that were asked the same thing on the same machine and environment, sources aside, the newest counts: a row
+measured again after an edit replaces the old one. Rows of different machines stay apart; their ``place`` tells them.
+"""
+
+import json
+import string
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from reports import comparisons
+from reports.run_folder import Row, RunFolder
+from reports.statistics import Rounds, step_time
+
+ASKED = ("technique", "implementation", "backend", "precision", "device", "scale")
+KEPT = ("when", "key", "command", "source")
+
+COLUMNS = {
+    "conformance": ("place", *ASKED, "property", "statement", "outcome", "known", "link", "message", "example", "seconds"),
+    "timings": (
+        *("place", *ASKED, "workload", "parameters", "operation", "seed", "seconds", "low", "high", "basis", "heats"),
+        *("rounds", "loops", "items", "first_call_s", "build_s", "traces", "memory_bytes", "baseline_bytes"),
+        *("properties_failed", "properties_run"),
+    ),
+    "ratios": comparisons.RATIO_COLUMNS,
+    "precision": comparisons.RATIO_COLUMNS,
+    "claims": comparisons.CLAIM_COLUMNS,
+    "trials": ("place", *ASKED, "claim", "arm", "condition", "seed", "metric", "value", "seconds"),
+    "failures": ("place", *ASKED, "workload", "parameters", "operation", "seed", "phase", "reason", "rounds"),
+    "provenance": ("place", "run", "kind", "technique", "row"),
+}
+COLUMNS |= {name: (*columns, *KEPT) for name, columns in COLUMNS.items() if name not in ("ratios", "precision", "claims")}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder: where it lies, where it was measured, and what its ``run.json`` says."""
+
+    path: Path
+    place: str
+    facts: Row
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Everything that the report says, as data.
+
+    Attributes:
+        runs: the run folders, in the order given.
+        frames: the tables by name, with the columns of `COLUMNS`.
+        titles: the techniques' titles by name.
+        claims: the definition of every claim that has trials, by (technique, claim).
+    """
+
+    runs: Sequence[Run]
+    frames: dict[str, pd.DataFrame]
+    titles: dict[str, str]
+    claims: dict[tuple[str, str], Row] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        return self.frames[name]
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write every table as CSV and as Parquet; returns the paths."""
+        paths = []
+        for name, frame in self.frames.items():
+            paths += [folder / f"{name}.csv", folder / f"{name}.parquet"]
+            frame.to_csv(paths[-2], index=False)
+            frame.to_parquet(paths[-1], index=False)
+        return paths
+
+
+def read(paths: Iterable[Path]) -> Tables:
+    """Read run folders into tables.
+
+    Raises:
+        RunFolderError: a path is not a run folder of this format, or a file in it cannot be read.
+    """
+    folders = [RunFolder.open(path) for path in paths]
+    places = _places([folder.run for folder in folders])
+    runs = [Run(folder.path, places[_machine(folder.run)], folder.run) for folder in folders]
+    both = list(zip(runs, folders, strict=True))
+    properties = _latest((run, row) for run, folder in both for row in folder.properties())
+    trials = _latest((run, row) for run, folder in both for row in folder.trials())
+    entries = _latest((run, entry["extra_info"] | {"data": entry["stats"]["data"]}) for run, f in both for entry in f.timings())
+    finished = {_identity(run, row) for run, row in entries}
+    failures = [
+        (run, row)
+        for run, row in _latest((run, row) for run, folder in both for row in folder.failures())
+        if _identity(run, row) not in finished  # a later attempt succeeded
+    ]
+
+    conformance = [_property_row(run, row) for run, row in properties]
+    verdicts = _count_failures(conformance)
+    samples = [(_timing_row(run, row, verdicts), _rounds(row)) for run, row in entries]
+    ratios, precision = comparisons.ratios(samples)
+    definitions = {(row["asked"]["technique"], row["asked"]["claim"]): row["definition"] for _, row in trials}
+    trial_rows = [line for run, row in trials for line in _trial_rows(run, row)]
+    tables = {
+        "conformance": conformance,
+        "timings": [row for row, _ in samples],
+        "ratios": ratios,
+        "precision": precision,
+        "claims": comparisons.claims(trial_rows, definitions),
+        "trials": trial_rows,
+        "failures": [_failure_row(run, row) for run, row in failures],
+        "provenance": [
+            *(_provenance_row("timing", run, row) for run, row in entries),
+            *(_provenance_row("failure", run, row) for run, row in failures),
+            *(_provenance_row("trial", run, row) for run, row in trials),
+            *(_provenance_row("property", run, row) for run, row in properties),
+        ],
+    }
+    frames = {name: pd.DataFrame(rows, columns=list(COLUMNS[name])) for name, rows in tables.items()}
+    titles = {name: facts.get("title", name) for run in runs for name, facts in run.facts.get("techniques", {}).items()}
+    return Tables(runs, frames, titles, definitions)
+
+
+def _machine(facts: Row) -> tuple[str, str]:
+    return facts["machine_hash"], facts["environment_hash"]
+
+
+def _places(runs: Iterable[Row]) -> dict[tuple[str, str], str]:
+    """A short name for every machine and environment: the processor and its cores, with a letter where there are several."""
+    distinct = {_machine(facts): facts["machine"] for facts in runs}
+    names = {key: _machine_name(machine) for key, machine in distinct.items()}
+    if len(names) == 1:
+        return names
+    return {key: f"{letter}: {name}" for letter, (key, name) in zip(_letters(), names.items(), strict=False)}
+
+
+def _letters() -> Iterator[str]:
+    yield from string.ascii_uppercase
+    yield from (f"{first}{second}" for first in string.ascii_uppercase for second in string.ascii_uppercase)
+
+
+def _machine_name(machine: Row) -> str:
+    cores = f"{machine['cores']} cores" if "cores" in machine else ""
+    gpus = ", ".join(machine.get("gpus") or [])
+    return ", ".join(part for part in (str(machine.get("processor", "unknown machine")), cores, gpus) if part)
+
+
+def _identity(run: Run, row: Row) -> tuple[str, str]:
+    asked = {name: value for name, value in row["asked"].items() if name != "source"}
+    return run.place, json.dumps(asked, sort_keys=True)
+
+
+def _latest(rows: Iterable[tuple[Run, Row]]) -> list[tuple[Run, Row]]:
+    newest: dict[tuple[str, str], tuple[Run, Row]] = {}
+    for run, row in sorted(rows, key=lambda pair: pair[1]["when"]):  # stable: later lines win within a second
+        newest[_identity(run, row)] = run, row
+    return list(newest.values())
+
+
+def _common(run: Run, row: Row) -> Row:
+    asked = row["asked"]
+    return (
+        {"place": run.place, "source": asked.get("source")}
+        | {name: asked.get(name) for name in ASKED}
+        | {name: row.get(name) for name in ("when", "key", "command")}
+    )
+
+
+def _property_row(run: Run, row: Row) -> Row:
+    known = row.get("known") or {}
+    beside = {name: row.get(name) for name in ("statement", "outcome", "message", "example", "seconds")}
+    return _common(run, row) | beside | {"property": row["asked"]["property"]} | {
+        "known": known.get("reason"),
+        "link": known.get("link") or None,
+    }
+
+
+def _count_failures(conformance: Iterable[Row]) -> dict[tuple[str, ...], tuple[int, int]]:
+    """Properties failed and properties run (not counting what is not provided), by contender."""
+    counts: dict[tuple[str, ...], tuple[int, int]] = {}
+    for row in conformance:
+        failed, run = counts.get(_contender(row), (0, 0))
+        counts[_contender(row)] = failed + (row["outcome"] == "failed"), run + (row["outcome"] != "not provided")
+    return counts
+
+
+def _contender(row: Row) -> tuple[str, ...]:
+    return tuple(row[name] for name in ("place", "technique", "implementation", "backend", "precision", "device"))
+
+
+def _rounds(row: Row) -> Rounds:
+    return Rounds.of(row["race"], row["data"], row["heat"], row["block"])
+
+
+def _workload(asked: Row) -> Row:
+    parameters = json.dumps(asked.get("parameters") or {}, sort_keys=True)
+    return {name: asked.get(name) for name in ("workload", "operation", "seed")} | {"parameters": parameters}
+
+
+def _timing_row(run: Run, row: Row, verdicts: dict[tuple[str, ...], tuple[int, int]]) -> Row:
+    common = _common(run, row)
+    rounds = _rounds(row)
+    time = step_time(rounds)
+    memory = row.get("memory") or {}
+    baseline, peak = memory.get("baseline_bytes"), memory.get("peak_bytes")
+    # A process's peak never falls: one that did not rise above the baseline measures nothing, and is not zero.
+    net = peak - baseline if peak is not None and baseline is not None and peak > baseline else None
+    failed, checked = verdicts.get(_contender(common), (None, None))
+    return (
+        common
+        | _workload(row["asked"])
+        | {name: row.get(name) for name in ("loops", "items", "first_call_s", "build_s", "traces")}
+        | {"seconds": time.estimate, "low": time.low, "high": time.high, "basis": time.basis}
+        | {"heats": len(set(rounds.heat.tolist())), "rounds": len(rounds.seconds)}
+        | {"memory_bytes": net, "baseline_bytes": baseline, "properties_failed": failed, "properties_run": checked}
+    )
+
+
+def _failure_row(run: Run, row: Row) -> Row:
+    return _common(run, row) | _workload(row["asked"]) | {
+        "phase": row.get("phase"),
+        "reason": row.get("reason"),
+        "rounds": len(row.get("rounds") or []),
+    }
+
+
+def _trial_rows(run: Run, row: Row) -> Iterator[Row]:
+    """One line per metric of a trial; a metric that was not finite is kept, as missing."""
+    asked = row["asked"]
+    beside = {name: asked.get(name) for name in ("claim", "arm", "seed")} | {"seconds": row.get("seconds")}
+    condition = json.dumps(asked.get("condition") or {}, sort_keys=True)
+    for metric, value in row["metrics"].items():
+        yield _common(run, row) | beside | {"condition": condition, "metric": metric, "value": value}
+
+
+def _provenance_row(kind: str, run: Run, row: Row) -> Row:
+    asked = row["asked"]
+    names = ("property", "claim", "arm", "workload", "operation", "implementation", "backend", "precision", "device")
+    words = [str(asked[name]) for name in names if name in asked]
+    words += [f"{name} {value}" for name, value in (asked.get("condition") or {}).items()]
+    words += [f"seed {asked['seed']}"] if kind == "trial" else []
+    return _common(run, row) | {"run": str(run.path), "kind": kind, "row": " · ".join(words)}

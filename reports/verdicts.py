@@ -1,0 +1,101 @@
+"""From intervals to plain words. Every verdict is derived from an interval; none from a point estimate.
+
+"Level" and "undecided" are answers in their own right: the first says that the interval is too close to 1 to matter, the
+second that this run cannot tell. Contrasts of a claim all have to hold for the claim to hold, which needs no correction
+for their number (Berger, "Multiparameter hypothesis testing and acceptance sampling", Technometrics 24, 1982).
+"""
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from reports.statistics import Interval
+
+DISCOVERY_RATE = 0.05
+"""The share of false discoveries that is accepted among all ratios of a report that are called a cost or a saving."""
+
+LEVEL = 1.05
+"""Ratios within [1/LEVEL, LEVEL] count as level: a race of standard length can just tell 5% (the harness's A/A races)."""
+
+
+class Cost(StrEnum):
+    """What a ratio of two contenders' time or memory amounts to."""
+
+    COSTS = "costs"
+    SAVES = "saves"
+    LEVEL = "level"
+    UNDECIDED = "undecided"
+
+
+class Verdict(StrEnum):
+    """What the trials say about a claim."""
+
+    REPRODUCED = "reproduced"
+    CONTRADICTED = "contradicted"
+    UNDECIDED = "undecided"
+
+
+class Worth(StrEnum):
+    """Whether a technique pays on this machine."""
+
+    WORTH_IT = "worth it"
+    AT_A_COST = "worth it, at a cost"
+    COST_OPEN = "worth it, cost undecided"
+    COST_UNTESTED = "benefit shown, cost not timed"
+    NOT_WORTH_IT = "not worth it"
+    UNDECIDED = "undecided"
+    UNTESTED = "benefit not tested"
+
+
+def of_ratio(ratio: Interval, q: float) -> Cost:
+    """What a ratio amounts to, given its false-discovery adjusted p-value."""
+    if q <= DISCOVERY_RATE and ratio.low > 1:
+        return Cost.COSTS
+    if q <= DISCOVERY_RATE and ratio.high < 1:
+        return Cost.SAVES
+    if ratio.low >= 1 / LEVEL and ratio.high <= LEVEL:
+        return Cost.LEVEL
+    return Cost.UNDECIDED
+
+
+def of_contrast(gain: Interval, margin: float, arm_diverged: int, baseline_diverged: int) -> Verdict:
+    """Whether an arm beats its baseline by more than the margin.
+
+    Args:
+        gain: the arm's gain over the baseline, on the scale of the margin, over seeds where both stayed finite.
+        margin: the gain that the claim promises to exceed.
+        arm_diverged, baseline_diverged: seeds left out of `gain` because that side's metric was not finite. They have no
+            size, but they have a direction: an arm that diverged cannot have its claim reproduced, nor can a claim be
+            contradicted where the baseline diverged.
+    """
+    if gain.low > margin and not arm_diverged:
+        return Verdict.REPRODUCED
+    if gain.high < margin and not baseline_diverged:
+        return Verdict.CONTRADICTED
+    return Verdict.UNDECIDED
+
+
+def of_claim(contrasts: Iterable[Verdict]) -> Verdict:
+    """A claim is reproduced when all its contrasts are, contradicted when one of them is."""
+    verdicts = set(contrasts)
+    if Verdict.CONTRADICTED in verdicts:
+        return Verdict.CONTRADICTED
+    return Verdict.REPRODUCED if verdicts == {Verdict.REPRODUCED} else Verdict.UNDECIDED
+
+
+def of_technique(claims: Iterable[Verdict], costs: Iterable[Cost]) -> Worth:
+    """Whether a technique pays: its claims say what it brings, its costs against "without" what it takes."""
+    claims, costs = list(claims), set(costs)
+    if not claims:
+        return Worth.UNTESTED
+    match of_claim(claims):
+        case Verdict.CONTRADICTED:
+            return Worth.NOT_WORTH_IT
+        case Verdict.UNDECIDED:
+            return Worth.UNDECIDED
+    if not costs:
+        return Worth.COST_UNTESTED
+    if Cost.COSTS in costs:
+        return Worth.AT_A_COST
+    return Worth.COST_OPEN if Cost.UNDECIDED in costs else Worth.WORTH_IT
+
+

@@ -1,0 +1,92 @@
+"""How numbers and rows are put into words, everywhere alike."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+NOT_MEASURED = "not measured"
+
+
+def seconds(value: float | None) -> str:
+    """A duration with three significant digits and its unit."""
+    if value is None or not math.isfinite(value):
+        return NOT_MEASURED
+    for size, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if value >= size:
+            return f"{three_digits(value / size)} {unit}"
+    return f"{three_digits(value / 1e-9)} ns"
+
+
+def seconds_interval(low: float, high: float) -> str:
+    """The ends of an interval of durations, in the unit of the upper one."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "no interval"
+    size, unit = next(((s, u) for s, u in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")) if high >= s), (1e-9, "ns"))
+    return f"[{three_digits(low / size)}, {three_digits(high / size)}] {unit}"
+
+
+def three_digits(value: float) -> str:
+    """A number with three significant digits, without an exponent where that stays short."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    digits = 2 - math.floor(math.log10(abs(value)))
+    return f"{value:.{min(max(digits, 0), 6)}f}" if -4 <= digits <= 6 else f"{value:.2e}"
+
+
+def mebibytes(value: float | None) -> str:
+    """Memory in MiB or GiB; what was not measured says so, and is never zero."""
+    if value is None or not value > 0:
+        return NOT_MEASURED
+    return f"{value / 2**30:.2f} GiB" if value >= 2**30 else f"{three_digits(value / 2**20)} MiB"
+
+
+def factor(ratio: float | None) -> str:
+    """A ratio: ``1.08×``, ``12.4×``, ``140×``."""
+    return NOT_MEASURED if ratio is None or not math.isfinite(ratio) else f"{_ratio_digits(ratio)}×"
+
+
+def factor_interval(low: float, high: float) -> str:
+    """The interval of a ratio: ``[1.05, 1.12]``."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "no interval"
+    return f"[{_ratio_digits(low)}, {_ratio_digits(high)}]"
+
+
+def _ratio_digits(ratio: float) -> str:
+    if 0.1 <= ratio < 10:
+        return f"{ratio:.2f}"
+    return three_digits(ratio) if ratio < 1e5 else f"{ratio:.1e}"
+
+
+def plural(count: int, noun: str, nouns: str = "") -> str:
+    """``1 property``, ``2 properties``."""
+    return f"{count} {noun if count == 1 else nouns or noun + 's'}"
+
+
+def properties(count: int) -> str:
+    """``1 property``, ``2 properties``."""
+    return plural(count, "property", "properties")
+
+
+def contender(row: Mapping[str, Any]) -> str:
+    """An implementation, with its backend and device where they are not the default."""
+    backend = "" if row["backend"] == "tensorflow" else f" @ {row['backend']}"
+    device = "" if row["device"] == "cpu" else f" on {row['device']}"
+    return f"{row['implementation']}{backend}{device}"
+
+
+def machine_letter(row: Mapping[str, Any]) -> str:
+    """`` (A)`` where several machines are in the report, else nothing."""
+    letter, colon, _ = row["place"].partition(": ")
+    return f" ({letter})" if colon and len(letter) <= 2 else ""
+
+
+def setting(text: str) -> str:
+    """A JSON object of parameters or of a condition, as ``depth 20, batch 32``."""
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in json.loads(text).items())
+
+
+def operation(name: str) -> str:
+    """What a timed operation is, in words."""
+    return {"train": "training step", "gradient": "forward and gradient"}.get(name, name)
