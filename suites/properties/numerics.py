@@ -33,9 +33,9 @@ def gamma(roundings: int, dtype: str) -> float:
 
 def to_numpy(tensor: Any) -> np.ndarray:
     """A tensor of any backend as float64 (or bool, or integer) NumPy, exactly."""
-    from keras import ops
+    from keras import backend, ops
 
-    dtype = str(getattr(tensor, "dtype", "")).rpartition(".")[2]
+    dtype = backend.standardize_dtype(tensor.dtype) if hasattr(tensor, "dtype") else ""
     if "float" in dtype:
         widest = tensor if dtype == "float64" else ops.cast(tensor, "float32")
         return np.asarray(ops.convert_to_numpy(widest), dtype=np.float64)
