@@ -59,6 +59,13 @@ def _model(precision: str, parameters: Mapping[str, int], attend: Any) -> Any:
     return keras.Model([letters, phones], layers.Dense(outputs, dtype="float32")(seen))
 
 
+def preload() -> None:
+    """Read what every worker needs, once, in the server."""
+    from datasets import pronunciation
+
+    pronunciation.load()
+
+
 def batch(parameters: Mapping[str, int], seed: int) -> tuple[list[np.ndarray], np.ndarray]:
     """Real words, one after the other up to the source length, and how they are pronounced.
 
@@ -70,7 +77,7 @@ def batch(parameters: Mapping[str, int], seed: int) -> tuple[list[np.ndarray], n
     from datasets import pronunciation
 
     rows, source, target = parameters["batch"], parameters["source"], parameters["target"]
-    words = pronunciation.split(seed=seed).train
+    words = pronunciation.split(train=4096, validation=1, seed=seed).train
     letters = _stream(words.graphemes, rows * source).reshape(rows, source)
     ends = np.linspace(source // 2, source, rows).astype(int)[:, None]
     letters = np.where(np.arange(source) < ends, letters, pronunciation.PAD).astype(np.int32)

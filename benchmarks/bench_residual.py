@@ -40,6 +40,13 @@ def without(subject: Any, parameters: Mapping[str, int]) -> Any:
     return model(subject, parameters, shortcut=None)
 
 
+def preload() -> None:
+    """Read what every worker needs, once, in the server."""
+    from datasets import digits
+
+    digits.load()
+
+
 def batch(parameters: Mapping[str, int], seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Real digits, enlarged by repeating pixels: images (B, side, side, C) float32 and labels (B,) int32."""
     from datasets import digits

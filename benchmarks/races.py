@@ -67,22 +67,19 @@ def test_race(
 def summary(result: Result) -> dict[str, Any]:
     """What an entry says beside its samples: a fact of several heats is their median, a peak their maximum."""
     complete = [fact for fact in result.facts if "memory" in fact]
-
-    def median(name: str) -> float:
-        return statistics.median(fact[name] for fact in complete)
-
     peaks = [fact["memory"]["peak_bytes"] for fact in complete if fact["memory"]["peak_bytes"] is not None]
     baselines = [fact["memory"]["baseline_bytes"] for fact in complete if fact["memory"]["baseline_bytes"] is not None]
     return {
         "heat": [each.heat for each in result.rounds],
         "block": [each.block for each in result.rounds],
         "loops": complete[-1]["loops"],
+        "call_s": complete[0].get("call_s"),
         "items": complete[-1]["items"],
         "traces": complete[-1]["traces"],
         "retraces": sum(fact["retraces"] for fact in complete),
-        "start_s": median("start_s"),
-        "build_s": median("build_s"),
-        "first_call_s": median("first_call_s"),
+        "start_s": statistics.median(fact["start_s"] for fact in complete),
+        "build_s": complete[0]["build_s"],  # of the first heat, in which contenders build one after the other
+        "first_call_s": complete[0].get("first_call_s"),
         "memory": {"peak_bytes": max(peaks, default=None), "baseline_bytes": max(baselines, default=None)},
     }
 
@@ -230,5 +227,5 @@ class Track:
 
 def summary_names(info: Mapping[str, Any]) -> list[str]:
     """The fields of an entry that `summary` wrote from facts."""
-    fields = ("loops", "items", "traces", "retraces", "start_s", "build_s", "first_call_s", "memory")
+    fields = ("loops", "items", "traces", "retraces", "start_s", "build_s", "first_call_s", "call_s", "memory")
     return [name for name in fields if name in info]

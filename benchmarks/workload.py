@@ -19,7 +19,8 @@ class Workload:
 
     That module also has the functions that a worker calls: ``model(subject, parameters)``, a Keras model built from an
     implementation's names; ``without(subject, parameters)``, the same model with the technique left out (its subject is
-    the reference); and ``batch(parameters, seed)``, the inputs and integer targets as NumPy arrays.
+    the reference); ``batch(parameters, seed)``, the inputs and integer targets as NumPy arrays; and ``preload()``,
+    which reads the data into the memory that all workers share.
 
     Attributes:
         technique: the technique's name.

@@ -25,7 +25,7 @@ DEVICES = ("cpu", "gpu")
 SCALES = ("quick", "standard", "paper")
 
 
-class NotProvided(unittest.SkipTest, AttributeError):
+class NotProvided(unittest.SkipTest, AttributeError):  # noqa: N818 - it is no error
     """An implementation lacks a name, or cannot honour an argument, that a property or workload needs.
 
     pytest and Hypothesis both treat it as a skip with a reason; the report shows it as "not provided". It is an

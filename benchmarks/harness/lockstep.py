@@ -10,7 +10,7 @@ import itertools
 import math
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -129,56 +129,72 @@ class Race:
 
     def _heat(self, heat: int, entrants: list[Entrant]) -> None:
         with contextlib.ExitStack() as stack:
-            workers: dict[str, Worker] = {}
             server = self.server()
+            workers = {entrant.key: stack.enter_context(server.fork()) for entrant in entrants}
             for entrant in entrants:
-                workers[entrant.key] = stack.enter_context(server.fork())
-            loops = self._get_ready(entrants, workers)
-            self._rounds(heat, loops, workers)
-            facts = {key: fact for key in list(loops) if (fact := self._attempt(key, workers, "finish"))}
-            for key, fact in facts.items():
-                self.results[key].facts[-1] |= fact
-            self.journal.write({"heat": heat, "facts": {key: self.results[key].facts[-1] for key in facts}})
+                self.results[entrant.key].facts.append({"start_s": workers[entrant.key].start_s})
+            self._get_ready(heat, entrants, workers)
+            self._rounds(heat, workers)
+            for key in workers:
+                self.results[key].facts[-1] |= self._attempt(key, workers, "finish")
+            finished = {key: facts[-1] for key in workers if "memory" in (facts := self.results[key].facts)[-1]}
+            self.journal.write({"heat": heat, "facts": finished})
 
-    def _get_ready(self, entrants: list[Entrant], workers: dict[str, Worker]) -> dict[str, int]:
-        """Build, call for the first time, and warm up; the steps of a round, by key, of those that could."""
-        loops = {}
-        for entrant in entrants:  # one after the other: times of building and of the first call are results too
-            worker = workers[entrant.key]
-            fact: Fact = {"start_s": worker.start_s}
-            self.results[entrant.key].facts.append(fact)
-            built = self._attempt(entrant.key, workers, "build", asked=dict(entrant.asked), module=entrant.module)
-            called = built and self._attempt(entrant.key, workers, "first_call")
-            warm_up = {"seconds": self.plan.warm_up_s, "calls": self.plan.warm_up_calls}
-            warm = called and self._attempt(entrant.key, workers, "warm_up", **warm_up)
-            if built and called and warm:
-                loops[entrant.key] = max(1, math.ceil(self.plan.round_s / warm["call_s"]))
-                fact |= {**built, **called, "loops": loops[entrant.key]}
-        return loops
+    def _get_ready(self, heat: int, entrants: list[Entrant], workers: dict[str, Worker]) -> None:
+        """Build, call for the first time, and warm up.
 
-    def _rounds(self, heat: int, loops: dict[str, int], workers: dict[str, Worker]) -> None:
+        In the first heat one contender after the other, since these times are results too; later all at once, in which
+        case their times are kept out of the facts.
+        """
+        alone = heat == 0
+        warm_up = {"seconds": self.plan.warm_up_s, "calls": self.plan.warm_up_calls}
+        for group in [[entrant] for entrant in entrants] if alone else [entrants]:
+            asked = {entrant.key: {"asked": dict(entrant.asked), "module": entrant.module} for entrant in group}
+            for action in ("build", "first_call", "warm_up"):
+                arguments = {"build": asked, "warm_up": dict.fromkeys(asked, warm_up)}.get(action, {})
+                for key, reply in self._together(asked, workers, action, arguments).items():
+                    self.results[key].facts[-1] |= reply if alone or action == "build" else {}
+        for key in workers:
+            facts = self.results[key].facts
+            call_s = next((fact["call_s"] for fact in facts if "call_s" in fact), None)
+            if call_s is not None:
+                facts[-1]["loops"] = max(1, math.ceil(self.plan.round_s / call_s))
+
+    def _together(
+        self, keys: Iterable[str], workers: dict[str, Worker], action: str, arguments: Mapping[str, Fact]
+    ) -> dict[str, Fact]:
+        """Ask several contenders for an action at once; the replies, by key, of those that gave one."""
+        for key in keys:
+            self._try(key, workers, lambda worker, key=key: worker.send(action, **arguments.get(key, {})))
+        replies = {key: self._try(key, workers, lambda worker: worker.receive(self.plan.limit_s)) for key in keys}
+        return {key: reply for key, reply in replies.items() if reply is not None}
+
+    def _rounds(self, heat: int, workers: dict[str, Worker]) -> None:
         deadline = time.monotonic() + self.plan.heat_s
         for block in range(self.plan.blocks):
             if block >= self.plan.least_blocks and time.monotonic() > deadline:
                 return
-            running = [key for key in loops if self.results[key].failure is None]
+            running = [key for key in workers if self.results[key].failure is None]
             random.Random(f"{heat}/{block}").shuffle(running)
             rounds = []
             for key in [*running, *reversed(running)]:
-                reply = self._attempt(key, workers, "round", loops=loops[key])
-                if reply:
+                loops = self.results[key].facts[-1]["loops"]
+                if reply := self._attempt(key, workers, "round", loops=loops):
                     rounds.append((key, reply["seconds"]))
                     self.results[key].rounds.append(Round(heat, block, reply["seconds"]))
             self.journal.write({"heat": heat, "block": block, "rounds": rounds})
 
     def _attempt(self, key: str, workers: dict[str, Worker], action: str, **arguments: Any) -> Fact:
-        """Ask one contender for one action; a failure is its own, and the race goes on."""
+        """Ask one contender for one action; empty where it has failed, now or before."""
+        return self._together([key], workers, action, {key: arguments}).get(key, {})
+
+    def _try(self, key: str, workers: dict[str, Worker], act: Callable[[Worker], Any]) -> Any:
+        """Act on a contender that has not failed; a failure is its own, and the race goes on."""
         result = self.results[key]
-        if result.failure is not None:
-            return {}
-        try:
-            return workers[key].ask(action, self.plan.limit_s, **arguments)
-        except WorkerError as failure:
-            result.failure = failure
-            workers[key].close()
-            return {}
+        if result.failure is None:
+            try:
+                return act(workers[key])
+            except WorkerError as failure:
+                result.failure = failure
+                workers[key].close()
+        return None

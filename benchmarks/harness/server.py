@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from benchmarks.harness import worker
 from benchmarks.harness.channel import die_with_parent
+from suites.implementations import ROOT
 
 MESSAGE_BYTES = 4096
 
@@ -37,9 +38,11 @@ def main() -> None:
 
 
 def preload(backend: str) -> None:
-    """Import what every worker needs; afterwards a fork has it for nothing."""
-    for module in (backend, "keras", "numpy", "benchmarks.steps"):
+    """Import and read what every worker needs; afterwards a fork has it for nothing."""
+    for module in (backend, "keras", "benchmarks.steps"):
         importlib.import_module(module)
+    for path in sorted((ROOT / "benchmarks").glob("bench_*.py")):
+        importlib.import_module(f"benchmarks.{path.stem}").preload()
 
 
 def serve(control: socket.socket) -> None:
