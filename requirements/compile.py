@@ -4,9 +4,9 @@
     python requirements/compile.py --upgrade    # take the newest versions that fit
     python requirements/compile.py --check      # offline: were the pins made for pyproject.toml as it is?
 
-One file per Python version and purpose: ``cpu`` and ``gpu`` run the suite, ``dev`` holds the tools of `lint` and `type`
-and no TensorFlow. A file holds for Linux, macOS on arm64 and Windows, and names no package index: whoever installs from
-it uses their own, and the hashes vouch for what arrives.
+One file per Python version and purpose: ``cpu`` and ``gpu`` run the suite, ``dev`` holds the tools alone. A file holds
+for Linux, macOS on arm64 and Windows, and names no package index: whoever installs from it uses their own, and the
+hashes vouch for what arrives.
 """
 
 import argparse
@@ -37,25 +37,24 @@ def lock_file(python: str, purpose: str) -> Path:
     return HERE / f"py{python}-{purpose}.txt"
 
 
-def digest(purpose: str) -> str:
-    """Digest of what ``pyproject.toml`` asks for, whatever its spelling and order."""
+def asked(purpose: str) -> list[str]:
+    """What ``pyproject.toml`` asks for: the extra and, except for the tools, what the project itself needs."""
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
-    asked = sorted(project["dependencies"]), sorted(project["optional-dependencies"][purpose]), PLATFORMS
-    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+    needed = [] if purpose == "dev" else project["dependencies"]
+    return sorted([*needed, *project["optional-dependencies"][purpose]])
 
 
 def header(python: str, purpose: str) -> str:
-    """The lines in front of the pins."""
-    return (
-        f"# Python {python}, {purpose}. Made by requirements/compile.py; do not edit.\n"
-        f"# dependencies: sha256:{digest(purpose)}\n"
-    )
+    """The lines in front of the pins; they change with what was asked for, whatever its order."""
+    digest = hashlib.sha256(json.dumps([asked(purpose), PLATFORMS]).encode()).hexdigest()
+    return f"# Python {python}, {purpose}. Made by requirements/compile.py; do not edit.\n# asked: sha256:{digest}\n"
 
 
 def simplify(pins: str) -> str:
     """Drop the marker that only repeats for which Python and platforms the whole file is, and keep the others."""
     matches = list(_PIN.finditer(pins))
-    everywhere = next(m["marker"] for m in matches if m["pin"].startswith("keras=="))
+    systems = [platform.split("'")[1] for platform in PLATFORMS]
+    everywhere = min((m["marker"] for m in matches if all(s in m["marker"] for s in systems)), key=len)
     version = everywhere.partition(" and ")[0]
 
     def shorter(match: re.Match[str]) -> str:
@@ -70,16 +69,19 @@ def compile_one(python: str, purpose: str, *, upgrade: bool) -> None:
     target = lock_file(python, purpose)
     minor = int(python.partition(".")[2])
     versions = f"python_full_version >= '{python}' and python_full_version < '3.{minor + 1}'"
-    environments = json.dumps([f"{versions} and {platform}" for platform in PLATFORMS])
+    environments = [f"{versions} and {platform}" for platform in PLATFORMS]
+    project = (  # a JSON list of strings is a TOML list of strings
+        f'[project]\nname = "pins"\nversion = "0"\ndependencies = {json.dumps(asked(purpose))}\n'
+        f"[tool.uv]\nenvironments = {json.dumps(environments)}\n"
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        project = PYPROJECT.read_text(encoding="utf-8") + f"\n[tool.uv]\nenvironments = {environments}\n"
         (folder / "pyproject.toml").write_text(project, encoding="utf-8")
         output = folder / "pins.txt"
         if target.exists() and not upgrade:
             output.write_text(target.read_text(encoding="utf-8"), encoding="utf-8")
         command = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--quiet", "--universal"]
-        command += ["--python-version", python, "--extra", purpose, "--generate-hashes", "--output-file", "pins.txt"]
+        command += ["--python-version", python, "--generate-hashes", "--output-file", output.name]
         command += ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"]
         if purpose != "cpu":  # the tools and the GPU see the same versions as the CPU wherever they share a package
             command += ["--constraints", str(lock_file(python, "cpu"))]
