@@ -110,43 +110,48 @@ class _Block(keras.layers.Layer):
         """Make the layers of F and of the shortcut, for x of shape (B, H, W, C) with C known."""
         channels, channels_out = input_shape[-1], self.expansion * self.filters
         if channels is None or (self.shortcut == "identity" and channels > channels_out):
-            raise ValueError(
-                f"cannot make a block with shortcut {self.shortcut!r} from {channels} to {channels_out} channels"
-            )
-        self.changes_shape = self.strides != 1 or channels != channels_out
-        projects = self.shortcut == "projection" and self.changes_shape
-        dtype = self.dtype_policy
-
+            raise ValueError(f"no shortcut {self.shortcut!r} leads from {channels} to {channels_out} channels")
         if self.preactivation:
-            self.preactivate = _normalization(channels, dtype=dtype, name="preactivation")
-        self.residual: list[keras.layers.Layer] = []
-        into, last = channels, len(self.branch())
-        for number, (filters, kernel, strides) in enumerate(self.branch(), 1):
-            # What starts at zero is what ends F: the scale of a BN (2015) or the kernel of a convolution (2016).
-            zero = self.zero_init_last and number == last
-            start = "zeros" if zero and self.preactivation else "he_normal"
-            self.residual.append(_convolution(into, filters, kernel, strides, start, dtype=dtype, name=f"conv{number}"))
-            if not self.preactivation or number < last:
-                scale = "zeros" if zero else "ones"
-                self.residual.append(_normalization(filters, scale, dtype=dtype, name=f"bn{number}"))
-            into = filters
+            self.preactivate = _normalization(channels, dtype=self.dtype_policy, name="preactivation")
+        self.residual = self._make_residual(channels)
+        projects = self.shortcut == "projection" and self._changes_shape(channels)
+        self.projection = self._make_projection(channels) if projects else []
 
-        self.projection: list[keras.layers.Layer] = []
-        if projects:
-            self.projection.append(
-                _convolution(channels, channels_out, 1, self.strides, dtype=dtype, name="projection")
-            )
-            if not self.preactivation:  # otherwise it reads what is normalised already
-                self.projection.append(_normalization(channels_out, dtype=dtype, name="projection_bn"))
+    def _changes_shape(self, channels: int) -> bool:
+        """Whether x of so many channels has another shape than F(x)."""
+        return self.strides != 1 or channels != self.expansion * self.filters
+
+    def _make_residual(self, channels: int) -> list[keras.layers.Layer]:
+        layers: list[keras.layers.Layer] = []
+        branch, dtype = self.branch(), self.dtype_policy
+        for number, (filters, kernel, strides) in enumerate(branch, 1):
+            # What starts at zero is what ends F: the scale of a BN (2015) or the kernel of a convolution (2016).
+            ends, zero = number == len(branch), self.zero_init_last and number == len(branch)
+            start = "zeros" if zero and self.preactivation else "he_normal"
+            layers.append(_convolution(channels, filters, kernel, strides, start, dtype=dtype, name=f"conv{number}"))
+            if not (ends and self.preactivation):
+                layers.append(_normalization(filters, "zeros" if zero else "ones", dtype=dtype, name=f"bn{number}"))
+            channels = filters
+        return layers
+
+    def _make_projection(self, channels: int) -> list[keras.layers.Layer]:
+        channels_out, dtype = self.expansion * self.filters, self.dtype_policy
+        convolution = _convolution(channels, channels_out, 1, self.strides, dtype=dtype, name="projection")
+        if self.preactivation:  # what it reads is normalised already
+            return [convolution]
+        return [convolution, _normalization(channels_out, dtype=dtype, name="projection_bn")]
 
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         """(B, H, W, C) -> (B, ceil(H / strides), ceil(W / strides), expansion * filters), in the compute dtype."""
         start = ops.relu(self.preactivate(x, training=training)) if self.preactivation else x
-        y = self._apply(self.residual, start, training)
+        f = self._apply(self.residual, start, training)
         if self.projection:
-            y = y + self._apply(self.projection, start, training)
-        elif self.shortcut is not None:
-            y = y + (self._strided_identity(x) if self.changes_shape else x)
+            return self._join(f, self._apply(self.projection, start, training))
+        return self._join(f, None if self.shortcut is None else self._identity(x))
+
+    def _join(self, f: Tensor, h: Tensor | None) -> Tensor:
+        """F(x) + h(x), and the relu of 2015."""
+        y = f if h is None else f + h
         return y if self.preactivation else ops.relu(y)
 
     @staticmethod
@@ -160,8 +165,10 @@ class _Block(keras.layers.Layer):
                 x = x if layer is layers[-1] else ops.relu(x)
         return x
 
-    def _strided_identity(self, x: Tensor) -> Tensor:
-        """Option A: every strides-th pixel, and zeros for the channels that x does not have."""
+    def _identity(self, x: Tensor) -> Tensor:
+        """x, or where the shape changes option A: every strides-th pixel, and zeros for the channels that x lacks."""
+        if not self._changes_shape(x.shape[-1]):
+            return x
         x = x[:, :: self.strides, :: self.strides, :]  # (B, ceil(H / strides), ceil(W / strides), C)
         missing = self.expansion * self.filters - x.shape[-1]
         return ops.pad(x, ((0, 0), (0, 0), (0, 0), (0, missing)))  # (..., expansion * filters)

@@ -35,7 +35,7 @@ class Subject:
 
     def __getattr__(self, name: str) -> Any:
         # Hypothesis probes its arguments, and ``module`` comes here when load() itself raised AttributeError.
-        if name.startswith(("_", "hypothesis_")) or name.endswith("_example") or name == "module":
+        if name.startswith(("_", "hypothesis_")) or name == "module":
             raise AttributeError(name)
         try:
             return getattr(self.module, name)

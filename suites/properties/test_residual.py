@@ -1,11 +1,11 @@
 """Residual networks: what must be true of any implementation (arXiv:1512.03385 and arXiv:1603.05027)."""
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -93,6 +93,17 @@ def test_zero_last_kernel_leaves_input(subject: Subject, data: st.DataObject) ->
     for training in (False, True):
         y = block(case.images(subject), training=training)
         assert_equal(y, case.pixels(), f"the block with training={training}")
+
+
+@given(data=st.data())
+def test_only_the_end_of_the_branch_starts_at_zero(subject: Subject, data: st.DataObject) -> None:
+    """Of the scales and kernels of F, zero_init_last zeroes only the last scale; in pre-activation, the last kernel."""
+    case = data.draw(draw.cases(subject, shortcut=None))
+    plain, zeroed = case.make(subject), case.make(subject, zero_init_last=True)
+    for what, last in (("gamma", not case.preactivation), ("kernel", case.preactivation)):
+        for block, expected in ((plain, False), (zeroed, last)):
+            zeros = [not to_numpy(weight).any() for weight in block.weights if weight.name == what]
+            assert zeros == [False] * (len(zeros) - 1) + [expected], f"{what}s that start at zero: {zeros}"
 
 
 @given(data=st.data(), length=st.integers(2, 3))
@@ -185,6 +196,8 @@ def test_block_config_round_trip(subject: Subject, data: st.DataObject) -> None:
     copy = type(block).from_config(block.get_config())
     assert copy.get_config() == block.get_config(), "the config of the copy differs"
     copy.build((None, None, None, case.channels))
+    shapes = [[tuple(weight.shape) for weight in each.weights] for each in (copy, block)]
+    assert shapes[0] == shapes[1], f"the copy has weights of shapes {shapes[0]}, not {shapes[1]}"
     copy.set_weights(block.get_weights())
     x = case.images(subject)
     assert_equal(copy(x, training=False), block(x, training=False), "the copy's output")
@@ -341,11 +354,17 @@ def test_bad_arguments_are_refused(subject: Subject) -> None:
     """A depth or shortcut that does not exist raises a ValueError that lists what does."""
     if not (subject.provides("cifar_resnet") and subject.provides("ResidualBlock")):
         raise NotProvided("the ImageNet family alone is a choice of functions, not of arguments")
-    with pytest.raises(ValueError, match=r"(?s)18.*34.*50.*101.*152"):
-        subject.imagenet_resnet(19)
-    with pytest.raises(ValueError, match=r"6n ?\+ ?2"):
-        subject.cifar_resnet(21)
-    with pytest.raises(ValueError, match=r"(?s)projection.*identity.*None"):
-        subject.ResidualBlock(4, shortcut="conv")
-    with pytest.raises(ValueError, match=r"(?s)3x3.*1x1"):
-        subject.BottleneckBlock(4, stride_on="2x2")
+    _refuses("depth 19", ("18", "34", "50", "101", "152"), lambda: subject.imagenet_resnet(19))
+    _refuses("depth 21", ("6n + 2",), lambda: subject.cifar_resnet(21))
+    _refuses("a shortcut", ("projection", "identity", "None"), lambda: subject.ResidualBlock(4, shortcut="conv"))
+    _refuses("a stride", ("1x1", "3x3"), lambda: subject.BottleneckBlock(4, stride_on="2x2"))
+
+
+def _refuses(what: str, valid: tuple[str, ...], call: Callable[[], Any]) -> None:
+    try:
+        call()
+    except ValueError as error:
+        missing = [word for word in valid if word not in str(error)]
+        assert not missing, f"the message for {what} does not name {missing}: {error}"
+    else:
+        raise AssertionError(f"{what} that does not exist is accepted")

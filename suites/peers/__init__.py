@@ -1,0 +1,1 @@
+"""Other people's implementations behind the names of the contracts."""

@@ -1,0 +1,1 @@
+"""The built-ins of Keras behind the names of the contracts."""

@@ -1,0 +1,410 @@
+"""Wrong residual networks. The first five are the defects of the guide's sketch; the others are common ones."""
+
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import keras
+from keras import ops
+
+from reference import residual as reference
+from suites.selftest.variants import Variant, override
+
+Net = Callable[..., keras.Model]
+
+
+def cifar_of(block: type[keras.layers.Layer]) -> Net:
+    """The CIFAR family made of another block."""
+
+    def cifar_resnet(depth: int, **options: Any) -> keras.Model:
+        with mock.patch.object(reference, "ResidualBlock", block):
+            return reference.cifar_resnet(depth, **options)
+
+    return cifar_resnet
+
+
+def cifar_ending_in(end: Callable[[Any], Any]) -> Net:
+    """The CIFAR family with something done to its logits."""
+
+    def cifar_resnet(depth: int, **options: Any) -> keras.Model:
+        net = reference.cifar_resnet(depth, **options)
+        return keras.Model(net.input, end(net.output))
+
+    return cifar_resnet
+
+
+class TakesNoStrides(reference.ResidualBlock):
+    def __init__(self, filters: int, **options: Any) -> None:
+        super().__init__(filters, **options)
+
+
+class NeverStrides(reference.ResidualBlock):
+    def __init__(self, filters: int, strides: int = 1, **options: Any) -> None:  # noqa: ARG002 - the defect
+        super().__init__(filters, 1, **options)
+
+
+class ProjectsForChannelsOnly(reference.ResidualBlock):
+    def _changes_shape(self, channels: int) -> bool:
+        return channels != self.filters
+
+
+class ProjectionWithoutBN(reference.ResidualBlock):
+    def _make_projection(self, channels: int) -> list[keras.layers.Layer]:
+        return super()._make_projection(channels)[:1]
+
+
+class ProjectsAlways(reference.ResidualBlock):
+    def _changes_shape(self, channels: int) -> bool:  # noqa: ARG002 - the defect
+        return True
+
+
+class NoFinalReLU(reference.ResidualBlock):
+    def _join(self, f: Any, h: Any) -> Any:
+        return f if h is None else f + h
+
+
+class ReLUBeforeSum(reference.ResidualBlock):
+    def _join(self, f: Any, h: Any) -> Any:
+        return super()._join(f if self.preactivation else ops.relu(f), h)
+
+
+class ReLUAfterEverySum(reference.ResidualBlock):
+    def _join(self, f: Any, h: Any) -> Any:
+        return ops.relu(super()._join(f, h))
+
+
+class BNAfterSum(reference.ResidualBlock):
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        self.after = keras.layers.BatchNormalization(dtype=self.dtype_policy)
+        self.after.build((None, None, None, self.filters))
+
+    def _join(self, f: Any, h: Any) -> Any:
+        return ops.relu(self.after(f if h is None else f + h))
+
+
+class ShortcutDropped(reference.ResidualBlock):
+    def _join(self, f: Any, h: Any) -> Any:  # noqa: ARG002 - the defect
+        return super()._join(f, None)
+
+
+class ShortcutDetached(reference.ResidualBlock):
+    def _join(self, f: Any, h: Any) -> Any:
+        return super()._join(f, None if h is None else ops.stop_gradient(h))
+
+
+class ShortcutActivated(reference.ResidualBlock):
+    def _identity(self, x: Any) -> Any:
+        return super()._identity(ops.relu(x))
+
+
+class StridesLate(reference.ResidualBlock):
+    def branch(self) -> list[tuple[int, int, int]]:
+        return [(self.filters, 3, 1), (self.filters, 3, self.strides)]
+
+
+class StridesOnTheOther(reference.BottleneckBlock):
+    def branch(self) -> list[tuple[int, int, int]]:
+        (first, size, one), (middle, middle_size, other), last = super().branch()
+        return [(first, size, other), (middle, middle_size, one), last]
+
+
+class PadsChannelsInFront(reference.ResidualBlock):
+    def _identity(self, x: Any) -> Any:
+        missing = self.filters - x.shape[-1]
+        return ops.roll(super()._identity(x), missing, axis=-1)
+
+
+class CropsInsteadOfStriding(reference.ResidualBlock):
+    def _identity(self, x: Any) -> Any:
+        height, width = (-(-n // self.strides) for n in x.shape[1:3])
+        x = x[:, :height, :width]
+        return ops.pad(x, ((0, 0), (0, 0), (0, 0), (0, self.filters - x.shape[-1])))
+
+
+class PadsRightAndBelow(reference.ResidualBlock):
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        for layer in self.residual:
+            if isinstance(layer, keras.layers.Conv2D):
+                layer.padding = "same"
+
+
+class ZeroInitIgnored(reference.ResidualBlock):
+    def build(self, input_shape: Any) -> None:
+        asked, self.zero_init_last = self.zero_init_last, False
+        super().build(input_shape)
+        self.zero_init_last = asked
+
+
+class ZeroInitOfFirstScale(ZeroInitIgnored):
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        if self.zero_init_last and not self.preactivation:
+            self.residual[1].gamma.assign(ops.zeros(self.filters))
+
+
+class NormalisesTwice(reference.ResidualBlock):
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        super().call(x, training=training)
+        return super().call(x, training=training)
+
+
+class TrainsAlways(reference.ResidualBlock):
+    def call(self, x: Any, training: bool | None = None) -> Any:  # noqa: ARG002 - the defect
+        return super().call(x, training=True)
+
+
+class TrainsNever(reference.ResidualBlock):
+    def call(self, x: Any, training: bool | None = None) -> Any:  # noqa: ARG002 - the defect
+        return super().call(x, training=False)
+
+
+class ForgetsShortcut(reference.ResidualBlock):
+    def get_config(self) -> dict[str, Any]:
+        return {name: value for name, value in super().get_config().items() if name != "shortcut"}
+
+
+class ComputesInFloat32(reference.ResidualBlock):
+    def __init__(self, filters: int, strides: int = 1, **options: Any) -> None:
+        super().__init__(filters, strides, **{**options, "dtype": "float32"})
+
+
+def one_block_more(depth: int, **options: Any) -> keras.Model:
+    return reference.cifar_resnet(depth + 6, **options)
+
+
+def strides_on_the_other(depth: int, *, stride_on: str = "3x3", **options: Any) -> keras.Model:
+    if depth < 50:
+        return reference.imagenet_resnet(depth, **options)
+    return reference.imagenet_resnet(depth, stride_on={"3x3": "1x1", "1x1": "3x3"}[stride_on], **options)
+
+
+def any_depth(depth: int, **options: Any) -> keras.Model:
+    return reference.cifar_resnet(depth - (depth - 2) % 6, **options)
+
+
+def _block(
+    name: str, defect: str, block: type[keras.layers.Layer], *caught_by: str, in_net: bool = False, **options: Any
+) -> Variant:
+    names: dict[str, Any] = {"ResidualBlock": block}
+    if issubclass(block, reference.BottleneckBlock):
+        names = {"BottleneckBlock": block}
+    if in_net:
+        names["cifar_resnet"] = cifar_of(block)
+    return Variant(name, defect, caught_by, override(reference, **names), **options)
+
+
+def _net(name: str, defect: str, *caught_by: str, precision: str = "float32", **names: Net) -> Variant:
+    return Variant(name, defect, caught_by, override(reference, **names), precision)
+
+
+VARIANTS = (
+    _block(
+        "takes_no_strides",
+        "the network passes strides to a block that takes none",
+        TakesNoStrides,
+        "output_shape_and_dtype",
+        "cifar_counts",
+        in_net=True,
+        raises=TypeError,
+    ),
+    _block(
+        "never_strides",
+        "the block accepts strides and never strides",
+        NeverStrides,
+        "output_shape_and_dtype",
+        "cifar_multiply_adds",
+        in_net=True,
+    ),
+    _block(
+        "projects_for_channels_only",
+        "a projection appears only when channels differ, not when the size does",
+        ProjectsForChannelsOnly,
+        "projection_exactly_when_shape_changes",
+    ),
+    _block(
+        "projection_without_bn",
+        "the projection has no BN",
+        ProjectionWithoutBN,
+        "projection_exactly_when_shape_changes",
+        "residual_block_equals_oracle",
+        "plain_net_counts_as_option_a",
+        in_net=True,
+    ),
+    _block(
+        "pads_right_and_below",
+        "a strided convolution is padded on the right and below only, as padding='same' does",
+        PadsRightAndBelow,
+        "residual_block_equals_oracle",
+        "cifar_net_equals_oracle",
+        in_net=True,
+    ),
+    _block(
+        "projects_always",
+        "every block has a projection",
+        ProjectsAlways,
+        "projection_exactly_when_shape_changes",
+        "plain_net_counts_as_option_a",
+        in_net=True,
+    ),
+    _block(
+        "no_final_relu",
+        "the relu after the sum is missing",
+        NoFinalReLU,
+        "residual_block_equals_oracle",
+        "zero_last_scale_leaves_relu_of_input",
+    ),
+    _block(
+        "relu_before_sum",
+        "F ends in a relu of its own, so that it can only add",
+        ReLUBeforeSum,
+        "residual_block_equals_oracle",
+    ),
+    _block(
+        "relu_after_every_sum",
+        "a pre-activation block keeps the relu after the sum",
+        ReLUAfterEverySum,
+        "zero_last_kernel_leaves_input",
+        "preactivation_stage_sums_residuals",
+        "identity_passes_gradient_undamped",
+    ),
+    _block(
+        "bn_after_sum",
+        "BN comes after the sum and normalises the shortcut too",
+        BNAfterSum,
+        "residual_block_equals_oracle",
+        "zero_last_kernel_leaves_input",
+    ),
+    _block(
+        "shortcut_dropped",
+        "the shortcut is never added",
+        ShortcutDropped,
+        "residual_block_equals_oracle",
+        "zero_last_kernel_leaves_input",
+        "option_a_is_a_strided_identity",
+    ),
+    _block(
+        "shortcut_detached",
+        "no gradient passes the shortcut",
+        ShortcutDetached,
+        "identity_passes_gradient_undamped",
+    ),
+    _block(
+        "shortcut_activated",
+        "the identity carries relu(x)",
+        ShortcutActivated,
+        "preactivation_stage_sums_residuals",
+        "zero_last_kernel_leaves_input",
+    ),
+    _block(
+        "strides_late",
+        "a basic block strides on its second convolution",
+        StridesLate,
+        "residual_block_equals_oracle",
+        "cifar_multiply_adds",
+        in_net=True,
+    ),
+    _block(
+        "bottleneck_strides_on_the_other",
+        "a bottleneck strides on the 1x1 when asked for the 3x3, and the other way round",
+        StridesOnTheOther,
+        "bottleneck_block_equals_oracle",
+    ),
+    _net(
+        "net_strides_on_the_other",
+        "the net strides on the 1x1 when asked for the 3x3, and the other way round",
+        "multiply_adds_v1_5",
+        "multiply_adds_v1",
+        imagenet_resnet=strides_on_the_other,
+    ),
+    _block(
+        "pads_channels_in_front",
+        "option A puts the new channels in front of x's",
+        PadsChannelsInFront,
+        "option_a_is_a_strided_identity",
+        "cifar_net_equals_oracle",
+        in_net=True,
+    ),
+    _block(
+        "crops_instead_of_striding",
+        "option A takes the top left corner, not every other pixel",
+        CropsInsteadOfStriding,
+        "option_a_is_a_strided_identity",
+        "residual_block_equals_oracle",
+    ),
+    _block(
+        "zero_init_ignored",
+        "zero_init_last is accepted and does nothing",
+        ZeroInitIgnored,
+        "zero_last_scale_leaves_relu_of_input",
+        "zero_last_kernel_leaves_input",
+    ),
+    _block(
+        "zero_init_of_first_scale",
+        "the first scale starts at zero instead of the last, after which F never learns",
+        ZeroInitOfFirstScale,
+        "only_the_end_of_the_branch_starts_at_zero",
+    ),
+    _block(
+        "normalises_twice",
+        "a training call runs F twice, and so moves the statistics twice",
+        NormalisesTwice,
+        "statistics_move_once",
+    ),
+    _block(
+        "trains_always",
+        "inference uses the statistics of the batch",
+        TrainsAlways,
+        "inference_treats_images_alone",
+        "net_treats_images_alone_at_inference_only",
+        in_net=True,
+    ),
+    _block(
+        "trains_never",
+        "training uses the moving statistics, which never move",
+        TrainsNever,
+        "training_normalises_over_the_batch",
+        "statistics_move_once",
+    ),
+    _block(
+        "forgets_shortcut",
+        "the config leaves out the shortcut",
+        ForgetsShortcut,
+        "block_config_round_trip",
+    ),
+    _block(
+        "computes_in_float32",
+        "the block ignores the dtype policy",
+        ComputesInFloat32,
+        "output_shape_and_dtype",
+        precision="mixed_bfloat16",
+    ),
+    _net(
+        "logits_in_float16",
+        "the logits have the compute dtype",
+        "cifar_logits_are_float32",
+        precision="mixed_float16",
+        cifar_resnet=cifar_ending_in(lambda logits: ops.cast(logits, "float16")),
+    ),
+    _net(
+        "softmax_on_logits",
+        "the net ends in a softmax, which a loss from logits applies again",
+        "cifar_net_equals_oracle",
+        cifar_resnet=cifar_ending_in(ops.softmax),
+    ),
+    _net(
+        "one_block_more",
+        "every stage has one block more than the depth allows",
+        "cifar_counts",
+        "depth_counts_weighted_layers",
+        "cifar_multiply_adds",
+        cifar_resnet=one_block_more,
+    ),
+    _net(
+        "any_depth",
+        "a depth that is not 6n + 2 is rounded down in silence",
+        "bad_arguments_are_refused",
+        cifar_resnet=any_depth,
+    ),
+)
