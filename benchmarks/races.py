@@ -66,7 +66,7 @@ def test_race(
 
 def summary(result: Result) -> dict[str, Any]:
     """What an entry says beside its samples: a fact of several heats is their median, a peak their maximum."""
-    complete = [fact for fact in result.facts if "memory" in fact]
+    complete = result.finished
     peaks = [fact["memory"]["peak_bytes"] for fact in complete if fact["memory"]["peak_bytes"] is not None]
     baselines = [fact["memory"]["baseline_bytes"] for fact in complete if fact["memory"]["baseline_bytes"] is not None]
     return {
@@ -142,7 +142,7 @@ class Track:
         if group not in self._results:
             entrants = [Entrant(key_of(c.asked()), c.asked(), c.implementation.module) for c in self.contenders[group]]
             journal = FolderJournal(self.folder, race)
-            known = {**self._recorded({entrant.key for entrant in entrants}), **replay(journal.entries())}
+            known = replay(journal.entries(), self._recorded({entrant.key for entrant in entrants}))
             started = Race(
                 entrants,
                 lambda: self.server(contender.backend, contender.device),

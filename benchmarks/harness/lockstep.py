@@ -77,6 +77,11 @@ class Result:
     facts: list[Fact] = field(default_factory=list)
     failure: WorkerError | None = None
 
+    @property
+    def finished(self) -> list[Fact]:
+        """The facts of the heats that ran to their end, the only ones that are whole."""
+        return [fact for fact in self.facts if "memory" in fact]
+
 
 class Journal(Protocol):
     """Where a race writes each block as it ends, so that a kill loses nothing."""
@@ -85,14 +90,21 @@ class Journal(Protocol):
         """Keep one entry."""
 
 
-def replay(entries: list[Mapping[str, Any]]) -> dict[str, Result]:
-    """The results that a race's journal holds, by key."""
-    results: dict[str, Result] = {}
+def replay(entries: list[Mapping[str, Any]], recorded: Mapping[str, Result] | None = None) -> dict[str, Result]:
+    """The results that a race's journal holds, by key, after those that were recorded before the race.
+
+    A heat that was recorded is not added again: the kill came after its record and before the journal's removal.
+    """
+    results = dict(recorded or {})
+    known = {key: {each.heat for each in result.rounds} for key, result in results.items()}
     for entry in entries:
+        heat = entry["heat"]
         for key, fact in entry.get("facts", {}).items():
-            results.setdefault(key, Result()).facts.append(fact)
+            if heat not in known.get(key, ()):
+                results.setdefault(key, Result()).facts.append(fact)
         for key, seconds in entry.get("rounds", []):
-            results.setdefault(key, Result()).rounds.append(Round(entry["heat"], entry["block"], seconds))
+            if heat not in known.get(key, ()):
+                results.setdefault(key, Result()).rounds.append(Round(heat, entry["block"], seconds))
     return results
 
 
@@ -125,7 +137,9 @@ class Race:
         return self.results
 
     def _heats_of(self, entrant: Entrant) -> int:
-        return len({each.heat for each in self.results[entrant.key].rounds})
+        """Heats that count: also one that was cut short, but not before another has been finished."""
+        result = self.results[entrant.key]
+        return len({each.heat for each in result.rounds}) if result.finished else 0
 
     def _heat(self, heat: int, entrants: list[Entrant]) -> None:
         with contextlib.ExitStack() as stack:
@@ -133,20 +147,20 @@ class Race:
             workers = {entrant.key: stack.enter_context(server.fork()) for entrant in entrants}
             for entrant in entrants:
                 self.results[entrant.key].facts.append({"start_s": workers[entrant.key].start_s})
-            self._get_ready(heat, entrants, workers)
+            self._get_ready(entrants, workers)
             self._rounds(heat, workers)
             for key in workers:
                 self.results[key].facts[-1] |= self._attempt(key, workers, "finish")
-            finished = {key: facts[-1] for key in workers if "memory" in (facts := self.results[key].facts)[-1]}
+            finished = {key: self.results[key].facts[-1] for key in workers if self.results[key].failure is None}
             self.journal.write({"heat": heat, "facts": finished})
 
-    def _get_ready(self, heat: int, entrants: list[Entrant], workers: dict[str, Worker]) -> None:
+    def _get_ready(self, entrants: list[Entrant], workers: dict[str, Worker]) -> None:
         """Build, call for the first time, and warm up.
 
-        In the first heat one contender after the other, since these times are results too; later all at once, in which
-        case their times are kept out of the facts.
+        Until every contender has finished a heat, one after the other, since these times are results too; later all at
+        once, in which case their times are kept out of the facts.
         """
-        alone = heat == 0
+        alone = not all(self.results[entrant.key].finished for entrant in entrants)
         warm_up = {"seconds": self.plan.warm_up_s, "calls": self.plan.warm_up_calls}
         for group in [[entrant] for entrant in entrants] if alone else [entrants]:
             asked = {entrant.key: {"asked": dict(entrant.asked), "module": entrant.module} for entrant in group}
