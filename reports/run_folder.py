@@ -102,8 +102,8 @@ class RunFolder:
                         f"Choose a new folder with --results, or delete this one."
                     )
             folder.write_run({**known, **facts, "created": known["created"]})
-            for name in (PROPERTIES, TRIALS):
-                _drop_torn_line(folder.path / name)
+            for path in folder.path.glob("**/*.jsonl"):  # the journals of races too
+                _drop_torn_line(path)
             return folder
         if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
             raise RunFolderError(f"{path} exists and is not a run folder; choose another with --results")
@@ -196,11 +196,10 @@ def _lines(path: Path) -> Iterator[Row]:
 
 def _drop_torn_line(path: Path) -> None:
     """Remove the unfinished last line that a kill may leave, so that the next row starts on a line of its own."""
-    if path.is_file():
-        whole = path.read_bytes().rpartition(b"\n")
-        if whole[2]:
-            with path.open("rb+") as file:
-                file.truncate(len(whole[0]) + len(whole[1]))
+    whole = path.read_bytes().rpartition(b"\n")
+    if whole[2]:
+        with path.open("rb+") as file:
+            file.truncate(len(whole[0]) + len(whole[1]))
 
 
 def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
