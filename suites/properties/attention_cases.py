@@ -1,0 +1,264 @@
+"""What is drawn for the properties of additive attention, and how an implementation is called with it."""
+
+import contextlib
+import dataclasses
+import functools
+import inspect
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from hypothesis import strategies as st
+from keras import ops
+
+from suites.implementations import NotProvided
+from suites.properties.gradients import input_gradient
+from suites.properties.numerics import to_numpy
+from suites.properties.oracles import additive_attention as oracle
+from suites.subjects import Subject
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Arguments of additive attention: float64 arrays whose elements every precision represents exactly."""
+
+    query: np.ndarray  # (B, D_q) or (B, T, D_q)
+    values: np.ndarray  # (B, S, D_v)
+    keys: np.ndarray | None  # (B, S, D_k)
+    mask: np.ndarray | None  # (B, S) or (B, T, S)
+    query_kernel: np.ndarray  # (D_q, U)
+    key_kernel: np.ndarray  # (D_k, U)
+    scale: np.ndarray  # (U,)
+
+    @property
+    def kernels(self) -> dict[str, np.ndarray]:
+        """The weights of the layer, in the contract's order."""
+        return {"query_kernel": self.query_kernel, "key_kernel": self.key_kernel, "scale": self.scale}
+
+    @property
+    def inputs(self) -> dict[str, np.ndarray]:
+        """What the layer is called with."""
+        given = {"query": self.query, "values": self.values, "keys": self.keys, "mask": self.mask}
+        return {name: array for name, array in given.items() if array is not None}
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the oracle is called with."""
+        return {"query": self.query, "values": self.values, "keys": self.keys, "mask": self.mask, **self.kernels}
+
+    @property
+    def source_keys(self) -> np.ndarray:
+        """The keys, which are the values where none are given."""
+        return self.values if self.keys is None else self.keys
+
+    @property
+    def attended(self) -> np.ndarray:
+        """The mask in the shape of the weights, all True where none is given."""
+        rows, source = self.query.shape[:-1], self.values.shape[1]
+        mask = np.ones((*rows[:1], source), bool) if self.mask is None else self.mask
+        return np.broadcast_to(mask[:, None] if len(rows) > mask.ndim - 1 else mask, (*rows, source))
+
+    def but(self, **changes: Any) -> "Case":
+        """The same case with some arguments replaced."""
+        return dataclasses.replace(self, **changes)
+
+    def __repr__(self) -> str:
+        given = {**self.inputs, **self.kernels}
+        return "\n".join(f"{name} {array.shape} = {array.tolist()}" for name, array in given.items())
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002 - the signature is fixed
+        """How Hypothesis shows a failing case: an argument a line, with its shape."""
+        printer.text("\n        ".join(["", *repr(self).splitlines()]))
+
+
+SMALL = Case(
+    query=np.array([[1.0], [-2.0]]),
+    values=np.array([[[-1.0], [0.5], [2.0]], [[3.0], [1.0], [-2.0]]]),
+    keys=np.array([[[2.0], [-0.5], [-3.0]], [[0.0], [1.0], [2.5]]]),
+    mask=np.array([[True, True, False], [False, True, True]]),
+    query_kernel=np.array([[1.0]]),
+    key_kernel=np.array([[1.0]]),
+    scale=np.array([0.75]),
+)
+"""A case small enough to follow by hand: B = 2, S = 3, every other size 1."""
+
+SMALL_STEPS = SMALL.but(
+    query=np.array([[[1.0], [-2.0]], [[-1.0], [0.5]]]),
+    mask=np.array([[[True, True, False], [True, False, True]], [[False, True, True], [True, True, True]]]),
+)
+"""The same with two queries each (T = 2), and a mask for every query."""
+
+PLAIN = SMALL.but(keys=None, mask=None)
+"""The same without keys and mask."""
+
+
+@st.composite
+def cases(draw: st.DrawFn, *, steps: Sequence[int | None] = (None,), plain: bool = False) -> Case:
+    """Any small case in which every query attends to some position.
+
+    Args:
+        draw: given by Hypothesis.
+        steps: the T to choose from; None for one query without T.
+        plain: neither keys nor mask, for implementations that take none.
+    """
+    batch, source, units = draw(st.integers(1, 2)), draw(st.integers(1, 5)), draw(st.integers(1, 3))
+    query_size, value_size, key_size = (draw(st.integers(1, 3)) for _ in range(3))
+    step = draw(st.sampled_from(steps))
+    rows = (batch,) if step is None else (batch, step)
+    keys = mask = None
+    if not plain:
+        keys = draw(st.none() | eighths((batch, source, key_size), 4))
+        mask = draw(st.none() | masks((batch, source)) | masks((*rows, source)))
+    return Case(
+        query=draw(eighths((*rows, query_size), 4)),
+        values=draw(eighths((batch, source, value_size), 4)),
+        keys=keys,
+        mask=mask,
+        query_kernel=draw(eighths((query_size, units), 1)),
+        key_kernel=draw(eighths((value_size if keys is None else key_size, units), 1)),
+        scale=draw(eighths((units,), 2)),
+    )
+
+
+def masked_cases(*, steps: Sequence[int | None] = (None, 1, 2)) -> st.SearchStrategy[Case]:
+    """Cases that have a mask."""
+    return cases(steps=steps).filter(lambda case: case.mask is not None)
+
+
+def eighths(shape: tuple[int, ...], limit: int) -> st.SearchStrategy[np.ndarray]:
+    """Multiples of 1/8 up to a limit: exact in bfloat16, and readable."""
+    return _arrays(st.integers(-8 * limit, 8 * limit), shape).map(lambda integers: integers / 8)
+
+
+def masks(shape: tuple[int, ...]) -> st.SearchStrategy[np.ndarray]:
+    """Masks that leave every row at least one position."""
+    return _arrays(st.booleans(), shape).filter(lambda mask: bool(mask.any(-1).all()))
+
+
+def _arrays(elements: st.SearchStrategy[Any], shape: tuple[int, ...]) -> st.SearchStrategy[np.ndarray]:
+    size = math.prod(shape)
+    return st.lists(elements, min_size=size, max_size=size).map(lambda drawn: np.array(drawn).reshape(shape))
+
+
+def attend(
+    subject: Subject,
+    case: Case,
+    *,
+    contract: bool = False,
+    with_weights: bool = False,
+    dtype: str = "",
+    **replaced: Any,
+) -> Any:
+    """The context, or context and weights, that an implementation computes: by its layer, or else by its function.
+
+    Args:
+        subject: the implementation.
+        case: the arguments. The layer takes over its kernels where it has weights of those shapes.
+        contract: whether the property depends on those kernels, so that a layer which cannot take them fails.
+        with_weights: whether the weights are asked for.
+        dtype: another dtype policy than the subject's precision.
+        replaced: tensors to call it with in place of the case's inputs.
+    """
+    if subject.provides("AdditiveAttention"):
+        layer = build(subject, case, contract=contract, dtype=dtype)
+        extra = {"return_attention_scores": True} if with_weights else {}
+        return call(layer, **{**case.inputs, **replaced}, **extra)
+    context, weights = attend_by_function(subject, case, dtype=dtype, **replaced)
+    return (context, weights) if with_weights else context
+
+
+def attend_by_function(subject: Subject, case: Case, *, dtype: str = "", **replaced: Any) -> tuple[Any, Any]:
+    """Context and weights of the pure function, with inputs in the compute dtype and kernels in float32 or more."""
+    compute = (dtype or subject.precision).removeprefix("mixed_")
+    inputs = {name: as_tensor(value, compute) for name, value in {**case.inputs, **replaced}.items()}
+    kernels = {name: as_tensor(array, dtype or "float32") for name, array in case.kernels.items()}
+    with two_warnings_less():
+        return subject.additive_attention(**inputs, **kernels)
+
+
+def build(subject: Subject, case: Case, *, contract: bool = False, dtype: str = "") -> Any:
+    """The subject's layer, built for the sizes of a case, with the case's kernels where they fit."""
+    sizes = tuple((name, array.ndim, array.shape[-1]) for name, array in case.inputs.items() if name != "mask")
+    layer = _built(subject.AdditiveAttention, dtype or subject.precision, len(case.scale), sizes)
+    wanted, found = [array.shape for array in case.kernels.values()], [weight.shape for weight in layer.weights]
+    if wanted == found:
+        layer.set_weights(list(case.kernels.values()))
+    elif contract:
+        raise AssertionError(
+            f"the contract's weights are, in this order, query_kernel (D_q, U), key_kernel (D_k, U) and scale (U,), "
+            f"here {wanted}; this layer has {found}, so its formula cannot be checked"
+        )
+    return layer
+
+
+@functools.lru_cache(maxsize=256)  # to build takes 150 ms here, to call 10 ms
+def _built(create: Callable[..., Any], policy: str, units: int, sizes: tuple[tuple[str, int, int], ...]) -> Any:
+    """A layer built for inputs of these names, ranks and last axes, with its own initial weights from a fixed seed."""
+    keras.utils.set_random_seed(1)
+    if takes(create, "dtype"):
+        layer = create(units, dtype=policy)
+    elif policy == "float32":
+        layer = create(units)
+    else:
+        raise NotProvided("AdditiveAttention takes no `dtype`")
+    call(layer, **{name: np.ones((1,) * (rank - 1) + (size,)) for name, rank, size in sizes})
+    return layer
+
+
+def call(layer: Any, query: Any, values: Any, **optional: Any) -> Any:
+    """Call a layer; floating-point inputs come in float32, or float64 for a layer that computes in it."""
+    for name in optional:
+        if not takes(layer.call, name):
+            raise NotProvided(f"AdditiveAttention.call takes no `{name}`")
+    dtype = "float64" if getattr(layer, "compute_dtype", "") == "float64" else "float32"
+    optional = {name: as_tensor(value, dtype) for name, value in optional.items()}
+    with two_warnings_less():
+        return layer(as_tensor(query, dtype), as_tensor(values, dtype), **optional)
+
+
+@contextlib.contextmanager
+def two_warnings_less() -> Iterator[None]:
+    """Without Keras's warnings about a softmax over one position, and about a layer that passes no mask on.
+
+    One position is drawn on purpose, and the mask of a source is not one for the context.
+    """
+    with warnings.catch_warnings():
+        for message in (".*using a softmax over axis", ".*does not support masking"):
+            warnings.filterwarnings("ignore", message=message, category=UserWarning)
+        yield
+
+
+def takes(function: Callable[..., Any], name: str) -> bool:
+    """Whether a callable has a parameter of this name, or takes any keyword."""
+    parameters = inspect.signature(function).parameters
+    return name in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+
+
+def as_tensor(value: Any, dtype: str) -> Any:
+    """Floating-point values as a tensor of this dtype; a mask or an option as it is."""
+    is_float = "float" in str(getattr(value, "dtype", ""))
+    return ops.cast(value, dtype) if is_float else value
+
+
+def rounding(subject: Subject, case: Case, *, score_dtype: str | None = None) -> oracle.Attention:
+    """Bounds on the rounding errors at the subject's precision.
+
+    For laws that hold whatever the kernels are, a layer whose own kernels do not fit the contract is given the bounds
+    of the case's kernels.
+    """
+    return oracle.rounding(**case.arguments, dtype=subject.compute_dtype, score_dtype=score_dtype)
+
+
+def gradient(subject: Subject, case: Case, name: str, cotangent: np.ndarray, *, dtype: str = "") -> np.ndarray:
+    """Gradient of `sum(cotangent * context)` with respect to query, values or keys; float64, zero where unconnected."""
+
+    def context(tensor: Any) -> Any:
+        return attend(subject, case, dtype=dtype, contract=bool(dtype), **{name: tensor})
+
+    at = getattr(case, name)
+    found = input_gradient(context, ops.convert_to_tensor(at, dtype=dtype or "float32"), cotangent)
+    return np.zeros(at.shape) if found is None else to_numpy(found)

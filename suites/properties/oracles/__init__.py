@@ -1,0 +1,1 @@
+"""What is true of each technique, in float64 NumPy: the values that properties compare with, and their bounds."""
