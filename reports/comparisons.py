@@ -17,8 +17,8 @@ RATIO_COLUMNS = (
 )
 CLAIM_COLUMNS = (
     *("place", "technique", "claim", "implementation", "backend", "precision", "device", "scale", "statement", "source"),
-    *("metric", "arm", "baseline", "condition", "gain_scale", "margin", "gain", "low", "high", "units"),
-    *("arm_diverged", "baseline_diverged", "contrast_verdict", "verdict"),
+    *("metric", "metric_title", "unit", "arm", "baseline", "condition", "gain_scale", "margin", "gain", "low", "high", "units"),
+    *("arm_unusable", "baseline_unusable", "contrast_verdict", "verdict"),
 )
 
 WITHOUT = "without"
@@ -112,18 +112,20 @@ def _contrast(lines: Sequence[Row], contrast: Row, definition: Row) -> Row:
         }
         for side in ("arm", "baseline")
     }
-    lower_is_better = definition["metrics"][contrast["metric"]]["better"] == "lower"
-    gain, diverged = paired_gain(values["arm"], values["baseline"], contrast["scale"], lower_is_better)
+    metric = definition["metrics"][contrast["metric"]]
+    gain, diverged = paired_gain(values["arm"], values["baseline"], contrast["scale"], metric["better"] == "lower")
     return {
         **{name: contrast[name] for name in ("metric", "arm", "baseline", "margin")},
+        "metric_title": metric["title"],
+        "unit": metric.get("unit", "") if contrast["scale"] == "difference" else "times",
         "condition": condition,
         "gain_scale": contrast["scale"],
         "gain": gain.estimate,
         "low": gain.low,
         "high": gain.high,
         "units": gain.units,
-        "arm_diverged": diverged[0],
-        "baseline_diverged": diverged[1],
+        "arm_unusable": diverged[0],
+        "baseline_unusable": diverged[1],
         "contrast_verdict": verdicts.of_contrast(gain, contrast["margin"], *diverged).value,
     }
 

@@ -2,8 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -24,28 +23,31 @@ def records(frame: pd.DataFrame) -> list[Row]:
     return [dict(zip(frame.columns, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
-def cost_forest(ratios: Sequence[Row], title: str) -> Forest | None:
+def cost_forests(ratios: Sequence[Row], title: str) -> Iterator[Forest]:
     """What the technique costs, and what its peers take beside the reference, in the plainest precision that was run."""
     precision = plainest(row["precision"] for row in ratios)
     rows = [row for row in ratios if row["precision"] == precision and row["implementation"] != WITHOUT]
-    described = f"Ratio of seconds per step with its 95% interval, {precision}, by workload and operation."
-    return _forest(rows, title, described, lambda row: f"{contender(row)} / {row['baseline']}")
+    described = f"Ratio of seconds per step with its 95% interval, {precision}, by workload."
+    return _forests(rows, f"{title}, cost and peers", described, lambda row: f"{contender(row)} / {row['baseline']}")
 
 
-def precision_forest(precision: Sequence[Row], title: str) -> Forest | None:
+def precision_forests(precision: Sequence[Row], title: str) -> Iterator[Forest]:
     """Every mixed precision over float32, reference only."""
     rows = [row for row in precision if row["implementation"] == REFERENCE]
-    described = "Ratio of seconds per step with its 95% interval, reference implementation, by workload and operation."
-    return _forest(rows, title, described, lambda row: f"{row['precision']} / {row['baseline_precision']}")
+    described = "Ratio of the reference's seconds per step to its own in float32, with its 95% interval, by workload."
+    return _forests(rows, f"{title}, mixed over float32", described, lambda row: row["precision"])
 
 
-def _forest(rows: Sequence[Row], title: str, description: str, series: Any) -> Forest | None:
-    dots = [
-        Dot(f"{row['workload']}\n{operation_words(row['operation'])}", series(row) + machine_letter(row), row["ratio"], row["low"], row["high"])
-        for row in rows
-        if row["ratio"] is not None
-    ]
-    return Forest(title, description, dots) if dots else None
+def _forests(rows: Sequence[Row], title: str, description: str, series: Callable[[Row], str]) -> Iterator[Forest]:
+    """One plot per operation."""
+    for name in dict.fromkeys(row["operation"] for row in rows):
+        dots = [
+            Dot(row["workload"], series(row) + machine_letter(row), row["ratio"], row["low"], row["high"])
+            for row in rows
+            if row["operation"] == name and row["ratio"] is not None
+        ]
+        if dots:
+            yield Forest(f"{title}: {operation_words(name)}", description, dots)
 
 
 def plainest(precisions: Iterable[str]) -> str:
@@ -57,7 +59,8 @@ def plainest(precisions: Iterable[str]) -> str:
 def scaling(timings: Sequence[Row], title: str) -> Iterator[Curves]:
     """Seconds per step over each parameter that varies on its own, one plot per operation, logarithmic both ways."""
     precision = plainest(row["precision"] for row in timings)
-    rows = [(row, json.loads(row["parameters"])) for row in timings if row["precision"] == precision]
+    drawn = [row for row in timings if row["precision"] == precision and row["seconds"] is not None]
+    rows = [(row, json.loads(row["parameters"])) for row in drawn]
     for operation in dict.fromkeys(row["operation"] for row, _ in rows):
         for name in dict.fromkeys(name for _, parameters in rows for name in parameters):
             families: dict[tuple[str, str], list[tuple[float, Row]]] = {}
@@ -70,15 +73,17 @@ def scaling(timings: Sequence[Row], title: str) -> Iterator[Curves]:
             curves = [curve for curve in curves if len(set(curve.x)) >= SCALING_POINTS]
             if curves:
                 axis = name.replace("_", " ")
-                described = f"Seconds per step ({operation_words(operation)}) over {axis}, {precision}, both axes logarithmic, with 95% intervals."
+                described = f"Time per step over {axis}, {precision}, both axes logarithmic, with 95% intervals."
                 heading = f"{title}: {operation_words(operation)} over {axis}"
-                yield Curves(heading, described, axis, "seconds per step", curves, log_x=True, log_y=True)
+                yield Curves(heading, described, axis, "milliseconds per step", curves, log_x=True, log_y=True)
 
 
 def _scaling_curve(label: str, points: list[tuple[float, Row]]) -> Curve:
     points = sorted(points, key=lambda point: point[0])
-    intervals = [(row["low"], row["high"]) if math.isfinite(row["high"]) else (row["seconds"],) * 2 for _, row in points]
-    return Curve(label, [x for x, _ in points], [row["seconds"] for _, row in points], intervals)
+    times = [1e3 * row["seconds"] for _, row in points]
+    ends = [(1e3 * row["low"], 1e3 * row["high"]) for _, row in points]
+    intervals = [pair if math.isfinite(pair[1]) else (time, time) for pair, time in zip(ends, times, strict=True)]
+    return Curve(label, [x for x, _ in points], times, intervals)
 
 
 def claim_curves(trials: Sequence[Row], definition: Row) -> Iterator[Curves]:
@@ -94,9 +99,10 @@ def claim_curves(trials: Sequence[Row], definition: Row) -> Iterator[Curves]:
         log_y = min(values) > 0 and (metric in by_ratio or max(values) > 100 * min(values))
         y_title = f"{facts['title']} ({facts['unit']})" if facts.get("unit") else facts["title"]
         missing = sum(len(curve.missing) for curve in curves)
-        described = f"{facts['title']} over {axis} by arm; {facts['better']} is better. Every seed is a point, lines join medians."
+        title = facts["title"][:1].upper() + facts["title"][1:]
+        described = f"{title} over {axis} by arm; {facts['better']} is better. Every seed is a point, lines join medians."
         described += f" A cross at the top marks a seed that was not finite ({missing} in all)." if missing else ""
-        yield Curves(facts["title"], described, axis, y_title, curves, log_y=log_y)
+        yield Curves(title, described, axis, y_title, curves, log_y=log_y)
 
 
 def _arms(rows: Sequence[Row]) -> list[str]:

@@ -91,15 +91,14 @@ def _benefit(claims: dict[str, Verdict], rows: Sequence[Row]) -> str:
 
 def gain_words(row: Row) -> str:
     """By how much an arm beats its baseline, in words."""
-    pair = f"{row['arm']} over {row['baseline']} in {row['metric'].replace('_', ' ')}"
+    pair = f"{row['arm']} over {row['baseline']} in {row['metric_title']}"
     where = f" at {words.setting(row['condition'])}" if row["condition"] != "{}" else ""
     if row["gain"] is None:
         return f"{pair}: no seed at which both are usable{where}"
-    ratio = row["gain_scale"] == "ratio"
     gain, margin, low, high = (words.three_digits(row[name]) for name in ("gain", "margin", "low", "high"))
     ends = f"[{low}, {high}]" if math.isfinite(row["low"]) and math.isfinite(row["high"]) else "(no interval)"
-    amount = f"{gain} times better {ends}" if ratio else f"better by {gain} {ends}"
-    return f"{pair}: {amount}{where}, claimed: more than {margin}{' times' if ratio else ''}"
+    unit = f" {row['unit']}" if row["unit"] else ""
+    return f"{pair}: gain {gain} {ends}{unit}{where}, where the claim says more than {margin}"
 
 
 def _cost(costs: Sequence[Row], precision: str) -> str:
@@ -108,7 +107,7 @@ def _cost(costs: Sequence[Row], precision: str) -> str:
     low, high = min(costs, key=lambda row: row["ratio"]), max(costs, key=lambda row: row["ratio"])
     step = f"A {words.operation(low['operation'])} takes" if low["operation"] == TRAINING else f"Its {low['operation']} takes"
     suffix = "" if precision == PLAIN else f", in {precision}"
-    if low is high:
+    if words.factor(low["ratio"]) == words.factor(high["ratio"]):
         return f"{step} {_ratio(low)} the time of the same network without it: {_amount(low)}{suffix}."
     return (
         f"{step} from {_ratio(low)} ({low['workload']}) to {_ratio(high)} ({high['workload']}) the time of the same "
@@ -134,12 +133,10 @@ def _mixed(ratios: Sequence[Row]) -> str:
         return ""
     parts = []
     for precision in dict.fromkeys(row["precision"] for row in ratios):
-        found = sorted(words.factor(row["ratio"]) for row in ratios if row["precision"] == precision)
-        low = min((row for row in ratios if row["precision"] == precision), key=lambda row: row["ratio"])
-        high = max((row for row in ratios if row["precision"] == precision), key=lambda row: row["ratio"])
-        span = found[0] if len(found) == 1 else f"{words.factor(low['ratio'])} to {words.factor(high['ratio'])}"
-        parts.append(f"{precision} {span}")
-    return f"Beside float32: {', '.join(parts)} the time."
+        found = sorted(row["ratio"] for row in ratios if row["precision"] == precision)
+        ends = dict.fromkeys((words.factor(found[0]), words.factor(found[-1])))
+        parts.append(f"{precision} takes {' to '.join(ends)}")
+    return f"Of its float32 time, {' and '.join(parts)}."
 
 
 def _trust(checked: Sequence[Row], failed: Sequence[str]) -> str:

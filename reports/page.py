@@ -43,11 +43,9 @@ class Cell:
 
     @property
     def state(self) -> str:
-        """``fail``, ``known`` (all failures are declared), ``pass``, or ``none`` where nothing is provided."""
+        """``fail``, ``pass``, or ``none`` where nothing is provided."""
         counts = self.counts
-        if counts["failed"]:
-            return "known" if self.known == counts["failed"] else "fail"
-        return "pass" if counts["passed"] else "none"
+        return "fail" if counts["failed"] else "pass" if counts["passed"] else "none"
 
     @property
     def words(self) -> str:
@@ -138,7 +136,7 @@ class Page:
     def precisions(self) -> list[str]:
         """Every precision with a property, float32 first."""
         found = {row["precision"] for row in self.rows["conformance"]}
-        return sorted(found, key=lambda name: (name != "float32", name))
+        return sorted(found, key=words.precision_order)
 
     def anchor(self, kind: str, row: Row) -> str:
         """Where on the page the command of a row stands."""
@@ -164,7 +162,7 @@ class Page:
                 lines.append((name, cells))
             lines.sort(key=lambda line: not line[0].startswith("reference"))
             found.append(Conformance(technique, self.title(technique), lines))
-        return found
+        return sorted(found, key=lambda conformance: conformance.technique)
 
     def timings(self) -> list[Section]:
         """Timings by technique, grouped by workload and operation."""
@@ -185,8 +183,7 @@ class Page:
             failed = [row for row in self.rows["failures"] if row["technique"] == technique]
             ratios = [row for row in self.rows["ratios"] if row["technique"] == technique]
             title = self.title(technique)
-            plots: list[Plot | None] = [figures.cost_forest(ratios, f"{title}: cost and peers")]
-            plots += figures.scaling(of_technique, title)
+            plots = [*figures.cost_forests(ratios, title), *figures.scaling(of_technique, title)]
             shown = [row["ratio"] for row in of_technique if row["ratio"]]
             sections.append(Section(technique, title, _groups(of_technique, failed), self._draw(plots), Whiskers.of(shown)))
         return sections
@@ -197,7 +194,7 @@ class Page:
         for technique in self._techniques("precision"):
             rows = [row for row in self.rows["precision"] if row["technique"] == technique]
             title = self.title(technique)
-            plots = [figures.precision_forest(rows, f"{title}: mixed precision over float32")]
+            plots = figures.precision_forests(rows, title)
             sections.append(Section(technique, title, _groups(rows, []), self._draw(plots), Whiskers.of(rows)))
         return sections
 
@@ -224,12 +221,11 @@ class Page:
     def _techniques(self, *names: str) -> list[str]:
         return sorted({row["technique"] for name in names for row in self.rows[name]})
 
-    def _draw(self, plots: Iterable[Plot | None]) -> list[tuple[Plot, Markup]]:
+    def _draw(self, plots: Iterable[Plot]) -> list[tuple[Plot, Markup]]:
         drawn = []
         for plot in plots:
-            if plot is not None:
-                self._plots += 1
-                drawn.append((plot, Markup(render(plot, f"p{self._plots}"))))  # noqa: S704 - render escapes its texts
+            self._plots += 1
+            drawn.append((plot, Markup(render(plot, f"p{self._plots}"))))  # noqa: S704 - render escapes its texts
         return drawn
 
 
@@ -256,7 +252,7 @@ def _groups(rows: Sequence[Row], failures: Sequence[Row]) -> list[Group]:
 def _reading_order(row: Row) -> tuple[Any, ...]:
     """The reference first and "without" last; float32 before the mixed precisions."""
     rank = {"reference": 0, WITHOUT: 2}.get(row["implementation"], 1)
-    return row["precision"] != "float32", row["precision"], rank, row["implementation"], row["backend"]
+    return words.precision_order(row["precision"]), rank, row["implementation"], row["backend"]
 
 
 def render_page(tables: Tables) -> str:

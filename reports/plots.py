@@ -16,7 +16,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
+from matplotlib.transforms import ScaledTranslation
 
 INK, MUTED, GRID = "#010203", "#010204", "#010205"
 SERIES = tuple(f"#0102{number:02x}" for number in range(16, 22))
@@ -25,11 +26,11 @@ _VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--rule)"} | {
     colour: f"var(--series-{number})" for number, colour in enumerate(SERIES, start=1)
 }
 
-WIDTH = 4.8  # inches: 460 CSS pixels, two side by side on a desk, one on a phone without tiny letters
+WIDTH = 4.5  # inches: 430 CSS pixels, two side by side on a desk, one on a phone without tiny letters
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "touchstone",
-    "font.size": 9,
+    "font.size": 9.2,
     "text.color": INK,
     "axes.edgecolor": GRID,
     "axes.labelcolor": MUTED,
@@ -112,11 +113,11 @@ def _series(names: Sequence[str]) -> dict[str, tuple[str, str]]:
     return {name: (SERIES[i % len(SERIES)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(dict.fromkeys(names))}
 
 
-def _axes(height: float, left: float) -> tuple[Figure, Axes]:
-    """A figure of the given height (inches) whose axes leave `left` inches for labels."""
+def _axes(height: float, left: float, bottom: float) -> tuple[Figure, Axes]:
+    """A figure of the given height (inches) whose axes leave `left` and `bottom` inches for labels, and a line above."""
     figure = Figure(figsize=(WIDTH, height))
     figure.patch.set_visible(False)
-    axes = figure.add_axes((left / WIDTH, 0.48 / height, 1 - (left + 0.12) / WIDTH, 1 - 0.86 / height))
+    axes = figure.add_axes((left / WIDTH, bottom / height, 1 - (left + 0.12) / WIDTH, 1 - (bottom + 0.38) / height))
     axes.patch.set_visible(False)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_axisbelow(True)
@@ -132,8 +133,7 @@ def _legend(figure: Figure, axes: Axes) -> None:
 
 def _forest(plot: Forest) -> Figure:
     labels, series = plot.labels, _series([dot.series for dot in plot.dots])
-    lines = max(1, max(label.count("\n") + 1 for label in labels))
-    figure, axes = _axes(0.9 + len(labels) * (0.16 + 0.14 * lines), left=1.45)
+    figure, axes = _axes(0.72 + 0.3 * len(labels), left=min(0.25 + 0.075 * max(map(len, labels)), WIDTH / 2), bottom=0.28)
     for number, (name, (colour, marker)) in enumerate(series.items()):
         shift = (number - (len(series) - 1) / 2) * 0.6 / len(series)
         dots = [dot for dot in plot.dots if dot.series == name]
@@ -150,7 +150,7 @@ def _forest(plot: Forest) -> Figure:
     low, high = min([*ends, 0.97]), max([*ends, 1.03])
     axes.set_xscale("log")
     axes.set_xlim(low / 1.03, high * 1.03)
-    ticks = ratio_ticks(low / 1.03, high * 1.03)
+    ticks = round_ticks(low / 1.03, high * 1.03)
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FixedFormatter([f"{tick:g}×" for tick in ticks]))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -160,30 +160,35 @@ def _forest(plot: Forest) -> Figure:
     return figure
 
 
-def ratio_ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Round ratios between two ends, at most `most`: the finest of a few familiar ladders that fits."""
-    decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
-    ladders: list[tuple[float, ...]] = [(1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.75, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)]
-    ladders += [(1, 1.25, 1.5, 2, 3, 4, 6, 8), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)]
-    for ladder in [tuple(1 + i / 100 for i in range(0, 900, 2)), tuple(1 + i / 20 for i in range(180)), *ladders]:
-        ticks = [round(10.0**decade * step, 6) for decade in decades for step in ladder]
-        inside = [tick for tick in ticks if low <= tick <= high]
+def round_ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """At most `most` round values between the two ends of a logarithmic axis.
+
+    Equal steps where the ends are close, as such an axis is then nearly linear; else the finest familiar ladder that fits.
+    """
+    if high < 3 * low:
+        return [float(tick) for tick in MaxNLocator(most - 1, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if low <= tick <= high]
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for ladder in [(1, 1.5, 2, 3, 4, 6, 8), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)]:
+        inside = [tick for decade in decades for step in ladder if low <= (tick := step * 10.0**decade) <= high]
         if len(inside) <= most:
-            return inside or [1.0]
-    return [10.0**decade for decade in decades][:: max(1, len(decades) // most)]
+            return inside
+    powers = [10.0**decade for decade in decades]
+    return powers[:: math.ceil(len(powers) / most)]
 
 
 def _curves(plot: Curves) -> Figure:
-    figure, axes = _axes(3.0, left=0.72)
+    figure, axes = _axes(3.0, left=0.72, bottom=0.48)
     axes.set_xscale("log" if plot.log_x else "linear")
     axes.set_yscale("log" if plot.log_y else "linear")
-    for curve, (colour, marker) in zip(plot.curves, _series([curve.name for curve in plot.curves]).values(), strict=False):
-        if curve.observations:
-            axes.plot(*zip(*curve.observations, strict=True), marker, color=colour, markersize=4, alpha=0.55, linestyle="")
+    series = _series([curve.name for curve in plot.curves])
+    for number, (curve, (colour, marker)) in enumerate(zip(plot.curves, series.values(), strict=True)):
+        if curve.observations:  # beside the line, each curve's at its own distance, so that none hides another
+            aside = ScaledTranslation((number - (len(series) - 1) / 2) * 0.09, 0, figure.dpi_scale_trans)
+            beside = {"color": colour, "markersize": 3.4, "alpha": 0.6, "transform": axes.transData + aside}
+            axes.plot(*zip(*curve.observations, strict=True), marker, **beside)
         if curve.intervals:
             axes.vlines(curve.x, *zip(*curve.intervals, strict=True), color=colour, linewidth=1.4)
-        size = 0 if curve.observations else 4
-        axes.plot(curve.x, curve.y, color=colour, marker=marker, markersize=size, linewidth=1.5, label=curve.name)
+        axes.plot(curve.x, curve.y, color=colour, marker=marker, markersize=4, linewidth=1.5, label=curve.name)
         if curve.missing:
             top = axes.get_xaxis_transform()  # x in data, y in fractions of the axes
             axes.plot(curve.missing, [0.97] * len(curve.missing), "x", color=colour, transform=top, clip_on=False)
@@ -193,8 +198,13 @@ def _curves(plot: Curves) -> Figure:
         axes.xaxis.set_major_locator(FixedLocator(x_values))
         axes.xaxis.set_major_formatter(FixedFormatter([f"{x:g}" for x in x_values]))
         axes.xaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_locator(LogLocator(numticks=6) if plot.log_y else MaxNLocator(5))
+    if plot.log_y:
+        ticks = round_ticks(*axes.get_ylim())
+        axes.yaxis.set_major_locator(FixedLocator(ticks))
+        axes.yaxis.set_major_formatter(FixedFormatter([f"{tick:g}" for tick in ticks]))
+        axes.yaxis.set_minor_locator(NullLocator())
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel(plot.x_title)
     axes.set_ylabel(plot.y_title)
     axes.grid(color=GRID, linewidth=0.6)

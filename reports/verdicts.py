@@ -57,19 +57,19 @@ def of_ratio(ratio: Interval, q: float) -> Cost:
     return Cost.UNDECIDED
 
 
-def of_contrast(gain: Interval, margin: float, arm_diverged: int, baseline_diverged: int) -> Verdict:
+def of_contrast(gain: Interval, margin: float, arm_unusable: int, baseline_unusable: int) -> Verdict:
     """Whether an arm beats its baseline by more than the margin.
 
     Args:
         gain: the arm's gain over the baseline, on the scale of the margin, over seeds where both stayed finite.
         margin: the gain that the claim promises to exceed.
-        arm_diverged, baseline_diverged: seeds left out of `gain` because that side's metric was not finite. They have no
-            size, but they have a direction: an arm that diverged cannot have its claim reproduced, nor can a claim be
+        arm_unusable, baseline_unusable: seeds left out of `gain` because that side's metric was not finite, or
+            not positive on a ratio scale. They have no size, but a direction: an arm that diverged cannot have its claim reproduced, nor can a claim be
             contradicted where the baseline diverged.
     """
-    if gain.low > margin and not arm_diverged:
+    if gain.low > margin and not arm_unusable:
         return Verdict.REPRODUCED
-    if gain.high < margin and not baseline_diverged:
+    if gain.high < margin and not baseline_unusable:
         return Verdict.CONTRADICTED
     return Verdict.UNDECIDED
 

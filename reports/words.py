@@ -90,3 +90,9 @@ def setting(text: str) -> str:
 def operation(name: str) -> str:
     """What a timed operation is, in words."""
     return {"train": "training step", "gradient": "forward and gradient"}.get(name, name)
+
+
+def precision_order(name: str) -> tuple[int, str]:
+    """A sort key: float32, then the mixed precisions in the order in which they came into use, then any other."""
+    usual = ("float32", "mixed_float16", "mixed_bfloat16")
+    return usual.index(name) if name in usual else len(usual), name

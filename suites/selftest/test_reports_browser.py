@@ -1,0 +1,114 @@
+"""The report in a real browser: both widths, both schemes, nothing asked of the network, and the page's own script at work."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reports.__main__ import main
+from suites.selftest import synthetic_run as synthetic
+from suites.selftest.chromium import Chromium, find
+
+CHROMIUM = find()
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; .ci/run installs it (apt-get install chromium)")
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of two machines, with everything that a page can hold."""
+    results = tmp_path_factory.mktemp("results")
+    runs = [
+        synthetic.write_run(results / "first").path,
+        synthetic.write_run(results / "second", synthetic.Machine("Another CPU with a rather long name", seed=1)).path,
+    ]
+    assert main([*map(str, runs), "--output", str(results / "report")]) == 0
+    return results / "report" / "index.html"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chromium]:
+    """One browser for all tests."""
+    assert CHROMIUM is not None
+    with Chromium(CHROMIUM) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_fits_and_asks_for_nothing(browser: Chromium, report: Path, width: int, scheme: str) -> None:
+    """Wrong variant: a wide table outside its container, a font from elsewhere, a script that throws."""
+    browser.open(report, width, scheme=scheme)
+    assert browser.requests == [report.as_uri()]
+    assert browser.complaints == []
+    browser.evaluate("document.querySelectorAll('details').forEach((box) => { box.open = true; })")
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    assert browser.evaluate("innerWidth") == width  # a phone zooms out where something sticks out
+
+
+def test_light_and_dark_differ_and_are_legible(browser: Chromium, report: Path) -> None:
+    """WCAG AA asks for a contrast of 4.5. Wrong variant: one palette for both, or muted text that is too faint."""
+    papers = set()
+    for scheme in ("light", "dark"):
+        browser.open(report, scheme=scheme)
+        papers.add(browser.evaluate("getComputedStyle(document.body).backgroundColor"))
+        assert browser.evaluate(CONTRASTS) == []
+    assert len(papers) == 2
+
+
+CONTRASTS = """(() => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgb = (colour) => {
+    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const luminance = ([r, g, b]) => {
+    const [x, y, z] = [r, g, b].map((v) => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+  };
+  const ground = (element) => {
+    let layers = [];
+    for (let box = element; box; box = box.parentElement) layers.push(rgb(getComputedStyle(box).backgroundColor));
+    return layers.reverse().reduce((under, over) => under.map((v, i) => v + (over[i] - v) * over[3] / 255), [255, 255, 255]);
+  };
+  const faint = new Set();
+  for (const element of document.querySelectorAll("main *, header *, nav *, footer *")) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!own || element.closest("svg, [hidden], details:not([open]) > :not(summary)")) continue;
+    const [text, behind] = [rgb(getComputedStyle(element).color), ground(element)].map(luminance);
+    const contrast = (Math.max(text, behind) + 0.05) / (Math.min(text, behind) + 0.05);
+    if (contrast < 4.5) faint.add(`${element.className || element.tagName}: ${contrast.toFixed(2)}`);
+  }
+  return [...faint];
+})()"""
+
+
+def test_tables_sort_by_number_and_say_so(browser: Chromium, report: Path) -> None:
+    """Wrong variant: 12.4 ms sorted before 9.1 ms as text; rows of one workload mixed with those of another."""
+    browser.open(report)
+    assert browser.evaluate("document.querySelectorAll('#timings-table-1 tbody').length") > 5
+    for direction, sign in (("ascending", 1), ("descending", -1)):
+        browser.evaluate("document.querySelectorAll('#timings-table-1 thead button')[3].click()")
+        assert browser.evaluate("document.querySelectorAll('#timings-table-1 th')[3].ariaSort") == direction
+        groups = browser.evaluate(
+            "[...document.querySelectorAll('#timings-table-1 tbody')].map((body) =>"
+            " [...body.rows].slice(1).map((row) => Number(row.cells[3].dataset.sort)))"
+        )
+        assert all(group == sorted(group, reverse=sign < 0) for group in groups)
+        assert all(len(group) == 9 for group in groups)
+
+
+def test_filter_theme_and_links_work(browser: Chromium, report: Path) -> None:
+    """Wrong variant: a filter that leaves empty groups, a switch without effect, a link into a closed box."""
+    browser.open(report)
+    shown = "[...document.querySelectorAll('#timings-table-1 tbody tr')].filter((row) => row.offsetHeight).length"
+    before = browser.evaluate(shown)
+    browser.evaluate(
+        "(() => { const box = document.getElementById('timings-table-1-filter'); box.value = 'length-16 keras';"
+        " box.dispatchEvent(new Event('input')); })()"
+    )
+    assert 0 < browser.evaluate(shown) < before / 4
+    browser.evaluate("(() => { document.getElementById('theme').click(); document.getElementById('theme').click(); })()")
+    assert browser.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
+    browser.evaluate("localStorage.clear()")
+    browser.evaluate("document.querySelector('a.cell').click()")
+    assert browser.evaluate("document.querySelector(location.hash).open") is True

@@ -1,0 +1,189 @@
+"""The report's statistics: against scipy, against what has been planted, and against the mistakes that are easily made."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import stats
+
+from reports.statistics import Interval, Rounds, false_discovery, step_ratio, step_time, t_interval, welch_interval
+
+HEATS, BLOCKS = 4, 3
+finite = st.floats(-1e3, 1e3)
+samples = st.lists(finite, min_size=2, max_size=12).filter(lambda values: np.std(values) > 1e-3)
+quick = settings(max_examples=60, deadline=None)
+
+
+def race(rng: np.random.Generator, ratio: float, process: float = 0.02, heats: int = HEATS) -> tuple[Rounds, Rounds]:
+    """Two contenders in A B B A blocks: noise of heat, block and round, and a drift that both share."""
+    times: tuple[list[float], list[float]] = [], []
+    for _ in range(heats):
+        level = rng.normal(0, process, size=2)
+        for _ in range(BLOCKS):
+            start, slope = rng.normal(0, 0.3), rng.normal(0, 0.2)
+            for turn, who in enumerate((0, 1, 1, 0)):
+                noise = level[who] + rng.normal(0, 0.01)
+                times[who].append((ratio if who == 0 else 1.0) * math.exp(start + slope * turn + noise))
+    heat, block = np.repeat(np.arange(heats), BLOCKS * 2), np.tile(np.repeat(np.arange(BLOCKS), 2), heats)
+    return Rounds.of("race", times[0], heat, block), Rounds.of("race", times[1], heat, block)
+
+
+def close(first: Interval, second: Interval) -> bool:
+    """Whether two intervals agree to rounding."""
+    pairs = ((first.estimate, second.estimate), (first.low, second.low), (first.high, second.high), (first.p, second.p))
+    return all(math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12) for a, b in pairs)
+
+
+@quick
+@given(samples)
+def test_t_interval_is_that_of_scipy(values: list[float]) -> None:
+    """Wrong variant: the population's standard deviation (ddof 0), or a normal quantile in place of Student's."""
+    ours, theirs = t_interval(values, "seeds"), stats.ttest_1samp(values, 0.0)
+    interval = theirs.confidence_interval(0.95)
+    assert ours.estimate == pytest.approx(np.mean(values), abs=1e-9)
+    assert (ours.low, ours.high) == pytest.approx((interval.low, interval.high), rel=1e-6, abs=1e-9)
+    assert ours.p == pytest.approx(theirs.pvalue, rel=1e-6, abs=1e-12)
+
+
+@quick
+@given(samples, samples)
+def test_welch_interval_is_that_of_scipy(first: list[float], second: list[float]) -> None:
+    """Wrong variant: pooled variance, or n1 + n2 - 2 degrees of freedom."""
+    ours, theirs = welch_interval(np.array(first), np.array(second), "heats"), stats.ttest_ind(first, second, equal_var=False)
+    interval = theirs.confidence_interval(0.95)
+    assert (ours.low, ours.high) == pytest.approx((interval.low, interval.high), rel=1e-6, abs=1e-9)
+    assert ours.p == pytest.approx(theirs.pvalue, rel=1e-6, abs=1e-12)
+
+
+@quick
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_false_discovery_control_is_that_of_scipy(p_values: list[float]) -> None:
+    """Wrong variant: p * n / rank without the running minimum, or ranks counted from the wrong end."""
+    np.testing.assert_allclose(false_discovery(p_values), stats.false_discovery_control(p_values), rtol=1e-12)
+
+
+@pytest.mark.parametrize("values", [[], [0.3]])
+def test_too_few_values_give_an_estimate_without_an_interval(values: list[float]) -> None:
+    """Wrong variant: an interval of width zero around a single value, which would make any difference significant."""
+    interval = t_interval(values, "seeds")
+    assert not interval.known
+    assert interval.p == 1.0
+    assert interval.units == len(values)
+
+
+@quick
+@given(st.integers(0, 10_000), st.floats(0.2, 5.0))
+def test_ratio_scales_with_the_contender_and_inverts_when_the_two_are_exchanged(seed: int, factor: float) -> None:
+    """Wrong variant: arithmetic means of ratios, which do not invert; or differences in seconds, which do not scale."""
+    contender, baseline = race(np.random.default_rng(seed), 1.3)
+    ratio = step_ratio(contender, baseline)
+    scaled = step_ratio(Rounds("race", contender.seconds * factor, contender.heat, contender.block), baseline)
+    assert close(scaled, Interval(ratio.estimate * factor, ratio.low * factor, ratio.high * factor, scaled.p, 4, "heats"))
+    inverse = Interval(1 / ratio.estimate, 1 / ratio.high, 1 / ratio.low, ratio.p, 4, "heats")
+    assert close(step_ratio(baseline, contender), inverse)
+
+
+@quick
+@given(st.integers(0, 10_000), st.randoms(use_true_random=False))
+def test_ratio_does_not_depend_on_the_order_in_which_rounds_are_listed(seed: int, random: object) -> None:
+    """Wrong variant: pairing rounds by their place in the list in place of heat and block."""
+    contender, baseline = race(np.random.default_rng(seed), 1.1)
+    order = np.random.default_rng(seed + 1).permutation(len(contender.seconds))
+    shuffled = Rounds("race", contender.seconds[order], contender.heat[order], contender.block[order])
+    assert close(step_ratio(shuffled, baseline), step_ratio(contender, baseline))
+    assert close(step_time(shuffled), step_time(contender))
+
+
+@quick
+@given(st.integers(0, 10_000), st.floats(-2, 2), st.floats(-1, 1))
+def test_drift_that_is_linear_over_a_block_leaves_the_ratio_alone(seed: int, start: float, slope: float) -> None:
+    """Wrong variant: medians over all rounds of each contender, or of the first turns only."""
+    contender, baseline = race(np.random.default_rng(seed), 1.2)
+    drift = start * np.arange(len(contender.seconds) // 2).repeat(2)  # a level per block
+    outer, inner = np.tile([0, 3], len(drift) // 2), np.tile([1, 2], len(drift) // 2)  # A B B A
+    drifted = [
+        Rounds("race", rounds.seconds * np.exp(drift + slope * turns), rounds.heat, rounds.block)
+        for rounds, turns in ((contender, outer), (baseline, inner))
+    ]
+    assert close(step_ratio(*drifted), step_ratio(contender, baseline))
+
+
+def coverage(units_are_blocks: bool, races: int = 1500) -> float:
+    """The share of intervals that hold the true ratio, in races whose processes differ by 2%."""
+    rng, held = np.random.default_rng(20261122), 0
+    for _ in range(races):
+        contender, baseline = race(rng, 1.05)
+        if units_are_blocks:  # the wrong variant: every block is made a heat of its own
+            one_heat_per_block = [contender.heat * BLOCKS + contender.block, baseline.heat * BLOCKS + baseline.block]
+            contender = Rounds("race", contender.seconds, one_heat_per_block[0], contender.block)
+            baseline = Rounds("race", baseline.seconds, one_heat_per_block[1], baseline.block)
+        interval = step_ratio(contender, baseline)
+        held += interval.low <= 1.05 <= interval.high
+    return held / races
+
+
+def test_intervals_hold_the_true_ratio_as_often_as_they_promise() -> None:
+    """Bounds: the central 1 - 1e-6 of the binomial distribution at 95%. Wrong variant: blocks taken as independent."""
+    low, high = stats.binom.interval(1 - 1e-6, 1500, 0.95)
+    assert low / 1500 <= coverage(units_are_blocks=False) <= high / 1500
+    assert coverage(units_are_blocks=True) < low / 1500
+
+
+def test_intervals_of_the_time_hold_the_true_time_as_often_as_they_promise() -> None:
+    """Wrong variant: an interval over rounds where there are several heats."""
+    rng, held, races = np.random.default_rng(5), 0, 1500
+    for _ in range(races):
+        level = np.repeat(rng.normal(0, 0.05, size=5), 9)
+        rounds = Rounds.of("race", 0.01 * np.exp(level + rng.normal(0, 0.01, size=45)), np.repeat(np.arange(5), 9), np.zeros(45))
+        interval = step_time(rounds)
+        held += interval.low <= 0.01 <= interval.high
+    low, high = stats.binom.interval(1 - 1e-6, races, 0.95)
+    assert low <= held <= high
+
+
+@pytest.mark.parametrize("count", [6, 9, 25, 60])
+def test_one_heat_gives_an_interval_of_the_median_that_is_wide_enough(count: int) -> None:
+    """Distribution-free, so coverage is at least 95%. Wrong variant: order statistics one rank too far inside."""
+    rng, races = np.random.default_rng(count), 2000
+    held = 0
+    for _ in range(races):
+        interval = step_time(one_heat(rng.exponential(size=count)))
+        held += interval.low <= math.log(2) <= interval.high
+    assert held >= stats.binom.ppf(1e-6, races, 0.95)
+    assert interval.basis == "rounds"
+    inside = np.sort(rng.exponential(size=count))
+    rank = int(np.searchsorted(inside, step_time(one_heat(inside)).low)) + 1  # counted from 1
+    assert stats.binom.cdf(rank - 1, count, 0.5) <= 0.025 < stats.binom.cdf(rank, count, 0.5)
+
+
+def one_heat(seconds: NDArray[np.float64]) -> Rounds:
+    """Rounds of a single process."""
+    return Rounds.of("race", seconds, np.zeros(len(seconds)), np.zeros(len(seconds)))
+
+
+def test_one_heat_falls_back_to_blocks_and_says_so() -> None:
+    """Wrong variant: the same words for an interval that does not hold what processes differ by."""
+    contender, baseline = race(np.random.default_rng(1), 1.2, heats=1)
+    interval = step_ratio(contender, baseline)
+    assert (interval.basis, interval.units) == ("blocks", BLOCKS)
+    assert interval.known
+
+
+def test_contenders_of_different_races_are_not_paired() -> None:
+    """Wrong variant: pairing block 0 of one race with block 0 of another, which had other weather."""
+    contender, baseline = race(np.random.default_rng(1), 1.2)
+    elsewhere = Rounds("another race", baseline.seconds, baseline.heat, baseline.block)
+    interval = step_ratio(contender, elsewhere)
+    assert interval.basis == "separate heats"
+    assert interval.high / interval.low > 1.5 * step_ratio(contender, baseline).high / step_ratio(contender, baseline).low
+
+
+def test_unusable_rounds_are_missing_and_not_zero() -> None:
+    """Wrong variant: a null in the file read as 0 s, whose logarithm spoils the whole contender."""
+    rounds = Rounds.of("race", [0.01, None, 0.012, math.inf, 0.0, -1.0], [0] * 6, [0] * 6)  # type: ignore[list-item]
+    assert rounds.seconds.tolist() == [0.01, 0.012]
+    assert step_time(rounds).estimate == pytest.approx(0.011)
+    assert math.isnan(step_time(Rounds.of("race", [], [], [])).estimate)
