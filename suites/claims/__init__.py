@@ -1,0 +1,1 @@
+"""Claims of papers and guides, rerun on real data; each ends in a verdict with an interval."""
