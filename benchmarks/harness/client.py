@@ -1,5 +1,6 @@
 """The coordinator's side of the server and its workers."""
 
+import contextlib
 import json
 import os
 import signal
@@ -82,16 +83,22 @@ class Server:
         self.wait_until_ready()
         ours, theirs = socket_pair()
         log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
+        channel = Channel(ours)
         started = time.perf_counter()
-        socket.send_fds(self._control, [b'{"do": "fork"}'], [theirs, log.fileno()])
+        with contextlib.suppress(BrokenPipeError):  # a server that is gone has no reply either, and that is explained
+            socket.send_fds(self._control, [b'{"do": "fork"}'], [theirs, log.fileno()])
         os.close(theirs)
         pid = int(self._read(START_LIMIT_S)["pid"])
-        return Worker(self, pid, Channel(ours), log, time.perf_counter() - started)
+        return Worker(self, pid, channel, log, time.perf_counter() - started)
 
     def reap(self, pid: int, timeout_s: float) -> int | None:
-        """The exit status of a worker, negative for a signal; ``None`` while it runs on."""
-        self._control.sendall(json.dumps({"do": "reap", "pid": pid, "timeout_s": timeout_s}).encode())
-        status = self._read(timeout_s + START_LIMIT_S)["status"]
+        """The exit status of a worker, negative for a signal; ``None`` while it runs on or if the server is gone."""
+        with contextlib.suppress(BrokenPipeError):
+            self._control.sendall(json.dumps({"do": "reap", "pid": pid, "timeout_s": timeout_s}).encode())
+        try:
+            status = self._read(timeout_s + START_LIMIT_S)["status"]
+        except RuntimeError:
+            return None
         return None if status is None else int(status)
 
     def close(self) -> None:
@@ -112,6 +119,7 @@ class Server:
             data = b""
         if not data:
             self._process.kill()
+            self._process.wait()
             raise RuntimeError(f"the preloaded server ended or hung: {tail(self._log) or 'it printed nothing'}")
         return dict(json.loads(data))
 
@@ -180,11 +188,11 @@ class Worker:
         self._server.reap(self.pid, timeout_s=5.0)
 
     def _end(self) -> str:
-        """Why the process is gone."""
-        self._gone = True
-        status = self._server.reap(self.pid, timeout_s=5.0) if self._server.alive else None
+        """Why the process is gone, or at least does not listen any more."""
+        status = self._server.reap(self.pid, timeout_s=5.0)
+        self._gone = status is not None
         if status is None:
-            reason = "its process is gone"
+            reason = "its process has closed its connection" if self._server.alive else "the preloaded server is gone"
         elif status == -signal.SIGKILL:
             reason = "killed by SIGKILL, as the system does when memory runs out"
         elif status < 0:
