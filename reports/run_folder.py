@@ -1,8 +1,8 @@
 """The run folder: plain files in which a run's results are written as they come, and from which reports are made.
 
-The format is described in ``ARCHITECTURE.md`` and known only here. Rows are never rewritten: JSON lines are appended and
-forced to disk one by one, and ``timings.json`` is replaced atomically, so that a run killed at any moment loses nothing
-that it had measured. Only the standard library is imported.
+The format is described in ``ARCHITECTURE.md`` and known only here. Rows are never rewritten: JSON lines are appended
+and forced to disk one by one, and ``timings.json`` is replaced atomically, so that a run killed at any moment loses
+nothing that it had measured. Only the standard library is imported.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ Row = dict[str, Any]
 
 
 class RunFolderError(Exception):
-    """A run folder is missing, is of another format, belongs to another machine, or holds a line that cannot be read."""
+    """A run folder is missing, of another format or another machine's, or holds a line that cannot be read."""
 
 
 def now() -> str:
@@ -170,14 +170,15 @@ def write_atomically(path: Path, text: str) -> None:
     with tempfile.NamedTemporaryFile(
         "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
     ) as file:
+        written = Path(file.name)
         try:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
+            written.chmod(0o644)
+            written.replace(path)
         except BaseException:
-            Path(file.name).unlink(missing_ok=True)
+            written.unlink(missing_ok=True)
             raise
 
 
