@@ -67,6 +67,9 @@ class Subject:
     def __str__(self) -> str:
         return f"{self.implementation.name}-{self.precision}"
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002 - the signature is fixed
         """How Hypothesis shows a subject in a failing example."""
         printer.text(str(self))

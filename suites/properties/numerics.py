@@ -44,6 +44,7 @@ def to_numpy(tensor: Any) -> np.ndarray:
 
 def assert_within(actual: Any, expected: np.ndarray, bound: Any, what: str) -> None:
     """Assert ``|actual - expected| <= bound`` elementwise, shapes first; a failure shows the worst element."""
+    __tracebackhide__ = True  # pytest shows the property's line
     got = to_numpy(actual)
     assert got.shape == expected.shape, f"{what}: shape {got.shape}, expected {expected.shape}"
     error = np.abs(got - expected)
