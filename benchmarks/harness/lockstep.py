@@ -8,6 +8,7 @@ that a linear drift cancels within a block.
 import contextlib
 import itertools
 import math
+import operator
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -163,9 +164,9 @@ class Race:
         alone = not all(self.results[entrant.key].finished for entrant in entrants)
         warm_up = {"seconds": self.plan.warm_up_s, "calls": self.plan.warm_up_calls}
         for group in [[entrant] for entrant in entrants] if alone else [entrants]:
-            asked = {entrant.key: {"asked": dict(entrant.asked), "module": entrant.module} for entrant in group}
+            asked: dict[str, Fact] = {each.key: {"asked": dict(each.asked), "module": each.module} for each in group}
             for action in ("build", "first_call", "warm_up"):
-                arguments = {"build": asked, "warm_up": dict.fromkeys(asked, warm_up)}.get(action, {})
+                arguments: dict[str, Fact] = {"build": asked, "warm_up": dict.fromkeys(asked, warm_up)}.get(action, {})
                 for key, reply in self._together(asked, workers, action, arguments).items():
                     self.results[key].facts[-1] |= reply if alone or action == "build" else {}
         for key in workers:
@@ -179,7 +180,7 @@ class Race:
     ) -> dict[str, Fact]:
         """Ask several contenders for an action at once; the replies, by key, of those that gave one."""
         for key in keys:
-            self._try(key, workers, lambda worker, key=key: worker.send(action, **arguments.get(key, {})))
+            self._try(key, workers, operator.methodcaller("send", action, **arguments.get(key, {})))
         replies = {key: self._try(key, workers, lambda worker: worker.receive(self.plan.limit_s)) for key in keys}
         return {key: reply for key, reply in replies.items() if reply is not None}
 
