@@ -1,0 +1,84 @@
+"""Contenders that misbehave, for the harness to survive: ``--implementation additive_attention=<this module>:<name>``.
+
+All but the incomplete one are the reference, which goes wrong while it is built or at its sixth step. The sixth is in
+the rounds if the first call and three steps of warm-up come before.
+"""
+
+import contextlib
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from reference import additive_attention
+
+Act = Callable[[], Any]
+
+STEP = 6
+HOARD_BYTES = 200 << 20
+
+
+def while_built(act: Act) -> SimpleNamespace:
+    """The reference, which does this when its weights are created."""
+
+    class AdditiveAttention(additive_attention.AdditiveAttention):
+        def build(self, *shapes: Any) -> None:
+            self.kept = act()
+            super().build(*shapes)
+
+    return SimpleNamespace(AdditiveAttention=AdditiveAttention)
+
+
+def in_step(act: Act) -> SimpleNamespace:
+    """The reference, which does this in its sixth step, from within the compiled graph."""
+    steps = iter(range(1, sys.maxsize))
+
+    def count() -> np.float32:
+        if next(steps) == STEP:
+            act()
+        return np.float32(0)
+
+    class AdditiveAttention(additive_attention.AdditiveAttention):
+        def call(self, *arguments: Any, **options: Any) -> Any:
+            context: Any = super().call(*arguments, **options)
+            zero = tf.ensure_shape(tf.numpy_function(count, [], tf.float32), ())
+            return context + ops.cast(zero, context.dtype)
+
+    return SimpleNamespace(AdditiveAttention=AdditiveAttention)
+
+
+def complain() -> None:
+    raise ValueError("this went wrong on purpose")
+
+
+def exhaust() -> None:
+    """Allocate until the system refuses, which it does soon."""
+    with contextlib.suppress(FileNotFoundError):
+        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()  # noqa: PTH123, SIM115
+        resource.setrlimit(resource.RLIMIT_AS, (used + (256 << 20), resource.RLIM_INFINITY))
+    blocks = []
+    while True:
+        blocks.append(bytearray(16 << 20))
+
+
+def leave() -> None:
+    os.write(2, b"these are my last words\n")
+    os._exit(3)
+
+
+raises_in_build = while_built(complain)
+raises_in_step = in_step(complain)
+hangs = in_step(lambda: time.sleep(3600))
+kills_itself = in_step(lambda: os.kill(os.getpid(), signal.SIGKILL))
+exits = in_step(leave)
+runs_out_of_memory = while_built(exhaust)
+hoards = while_built(lambda: np.ones(HOARD_BYTES, np.uint8))
+incomplete = SimpleNamespace()
