@@ -4,8 +4,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reports.run_folder import RunFolder, RunFolderError
+
+if TYPE_CHECKING:
+    from reports.headlines import Headline
 
 PAGE = "index.html"
 
@@ -21,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             RunFolder.open(path)  # refuse before anything heavy is imported
         return _report(options.runs, options.output or options.runs[0] / "report")
     except RunFolderError as error:
-        print(f"python -m reports: {error}", file=sys.stderr)
+        sys.stderr.write(f"python -m reports: {error}\n")
         return 2
 
 
@@ -34,11 +38,11 @@ def _report(runs: Sequence[Path], output: Path) -> int:
     tables.write(output)
     (output / PAGE).write_text(render_page(tables), encoding="utf-8")
     _summarize(Page(tables).headlines)
-    print(output / PAGE)
+    sys.stdout.write(f"{output / PAGE}\n")
     return 0
 
 
-def _summarize(headlines: Sequence["object"]) -> None:
+def _summarize(headlines: "Sequence[Headline]") -> None:
     from rich.console import Console
     from rich.text import Text
 
@@ -49,7 +53,9 @@ def _summarize(headlines: Sequence["object"]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m reports", description="Make one HTML report of one or more run folders.")
+    parser = argparse.ArgumentParser(
+        prog="python -m reports", description="Make one HTML report of one or more run folders."
+    )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run folder, such as results/quick")
     parser.add_argument("--output", type=Path, help="where the report goes (default: RUN/report, of the first run)")
     return parser

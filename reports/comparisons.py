@@ -16,8 +16,32 @@ RATIO_COLUMNS = (
     *("ratio", "low", "high", "p", "q", "units", "basis", "verdict", "memory_ratio", "key", "baseline_key"),
 )
 CLAIM_COLUMNS = (
-    *("place", "technique", "claim", "implementation", "backend", "precision", "device", "scale", "statement", "source"),
-    *("metric", "metric_title", "unit", "arm", "baseline", "condition", "gain_scale", "margin", "gain", "low", "high", "units"),
+    *(
+        "place",
+        "technique",
+        "claim",
+        "implementation",
+        "backend",
+        "precision",
+        "device",
+        "scale",
+        "statement",
+        "source",
+    ),
+    *(
+        "metric",
+        "metric_title",
+        "unit",
+        "arm",
+        "baseline",
+        "condition",
+        "gain_scale",
+        "margin",
+        "gain",
+        "low",
+        "high",
+        "units",
+    ),
     *("arm_unusable", "baseline_unusable", "contrast_verdict", "verdict"),
 )
 
@@ -87,7 +111,7 @@ def _compare(sample: Sample, against: Sample) -> tuple[Row, Interval]:
 
 
 def claims(trials: Iterable[Row], definitions: Mapping[tuple[str, str], Row]) -> list[Row]:
-    """One row per contrast of every claim, for each setting in which its trials ran, with the claim's verdict beside it."""
+    """One row per contrast of every claim and setting in which its trials ran, with the claim's verdict beside it."""
     settings: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in trials:
         settings[tuple(row[name] for name in _SETTING)].append(row)
@@ -136,12 +160,13 @@ def paired_gain(
     """By how much an arm beats its baseline, paired by seed; more is better whichever way the metric points.
 
     Args:
-        arm, baseline: the metric by seed; seeds that only one side has are left out.
+        arm: the metric by seed.
+        baseline: the same of the other arm; seeds that only one side has are left out.
         scale: ``difference``, or ``ratio`` (gain 2 means twice as good; taken in logarithms, so both must be positive).
         lower_is_better: the direction of the metric.
 
     Returns:
-        The interval over seeds at which both are usable, and the counts of seeds at which the arm, and the baseline, is not.
+        The interval over seeds at which both are usable; how often the arm was not, and how often the baseline.
     """
     seeds = sorted(arm.keys() & baseline.keys())
     worse, better = (baseline, arm) if lower_is_better else (arm, baseline)

@@ -19,12 +19,14 @@ SCALING_POINTS = 3
 
 def records(frame: pd.DataFrame) -> list[Row]:
     """The rows of a frame as plain objects, with ``None`` for what is missing."""
-    columns = [[None if value is pd.NaT or value != value else value for value in frame[name].tolist()] for name in frame]
+    columns = [
+        [None if value is pd.NaT or value != value else value for value in frame[name].tolist()] for name in frame
+    ]
     return [dict(zip(frame.columns, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def cost_forests(ratios: Sequence[Row], title: str) -> Iterator[Forest]:
-    """What the technique costs, and what its peers take beside the reference, in the plainest precision that was run."""
+    """What the technique costs, and what its peers take beside the reference, in the plainest precision run."""
     precision = plainest(row["precision"] for row in ratios)
     rows = [row for row in ratios if row["precision"] == precision and row["implementation"] != WITHOUT]
     described = f"Ratio of seconds per step with its 95% interval, {precision}, by workload."
@@ -39,15 +41,17 @@ def precision_forests(precision: Sequence[Row], title: str) -> Iterator[Forest]:
 
 
 def _forests(rows: Sequence[Row], title: str, description: str, series: Callable[[Row], str]) -> Iterator[Forest]:
-    """One plot per operation."""
-    for name in dict.fromkeys(row["operation"] for row in rows):
+    """One plot per operation and scale."""
+    scales = {row["scale"] for row in rows}
+    for name, scale in dict.fromkeys((row["operation"], row["scale"]) for row in rows):
         dots = [
             Dot(row["workload"], series(row) + machine_letter(row), row["ratio"], row["low"], row["high"])
             for row in rows
-            if row["operation"] == name and row["ratio"] is not None
+            if (row["operation"], row["scale"]) == (name, scale) and row["ratio"] is not None
         ]
+        suffix = f", {scale} scale" if len(scales) > 1 else ""
         if dots:
-            yield Forest(f"{title}: {operation_words(name)}", description, dots)
+            yield Forest(f"{title}: {operation_words(name)}{suffix}", description, dots)
 
 
 def plainest(precisions: Iterable[str]) -> str:
@@ -61,15 +65,18 @@ def scaling(timings: Sequence[Row], title: str) -> Iterator[Curves]:
     precision = plainest(row["precision"] for row in timings)
     drawn = [row for row in timings if row["precision"] == precision and row["seconds"] is not None]
     rows = [(row, json.loads(row["parameters"])) for row in drawn]
-    for operation in dict.fromkeys(row["operation"] for row, _ in rows):
-        for name in dict.fromkeys(name for _, parameters in rows for name in parameters):
-            families: dict[tuple[str, str], list[tuple[float, Row]]] = {}
-            for row, parameters in rows:
-                value = parameters.get(name)
-                if row["operation"] == operation and isinstance(value, int | float) and value > 0:
-                    others = json.dumps({key: other for key, other in parameters.items() if key != name})
-                    families.setdefault((others, contender(row) + machine_letter(row)), []).append((value, row))
-            curves = [_scaling_curve(label, points) for (_, label), points in families.items()]
+    names = dict.fromkeys(name for _, parameters in rows for name in parameters)
+    for name in names:
+        families: dict[tuple[str, str, str], dict[str, list[tuple[float, Row]]]] = {}
+        for row, parameters in rows:
+            value = parameters.get(name)
+            others = {key: other for key, other in parameters.items() if key != name}
+            family = row["operation"], row["scale"], json.dumps(others)
+            if isinstance(value, int | float) and value > 0:
+                label = contender(row) + machine_letter(row)
+                families.setdefault(family, {}).setdefault(label, []).append((value, row))
+        for (operation, _, _), lines in families.items():
+            curves = [_scaling_curve(label, points) for label, points in lines.items()]
             curves = [curve for curve in curves if len(set(curve.x)) >= SCALING_POINTS]
             if curves:
                 axis = name.replace("_", " ")
@@ -100,7 +107,9 @@ def claim_curves(trials: Sequence[Row], definition: Row) -> Iterator[Curves]:
         y_title = f"{facts['title']} ({facts['unit']})" if facts.get("unit") else facts["title"]
         missing = sum(len(curve.missing) for curve in curves)
         title = facts["title"][:1].upper() + facts["title"][1:]
-        described = f"{title} over {axis} by arm; {facts['better']} is better. Every seed is a point, lines join medians."
+        described = (
+            f"{title} over {axis} by arm; {facts['better']} is better. Every seed is a point, lines join medians."
+        )
         described += f" A cross at the top marks a seed that was not finite ({missing} in all)." if missing else ""
         yield Curves(title, described, axis, y_title, curves, log_y=log_y)
 

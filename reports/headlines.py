@@ -1,4 +1,4 @@
-"""What a machine says about each technique, in a few sentences: the head of the report and its summary on the terminal."""
+"""What a machine says about each technique, in a few sentences: the report's head, and its summary on the terminal."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -85,7 +85,9 @@ def _benefit(claims: dict[str, Verdict], rows: Sequence[Row]) -> str:
     sentences = []
     for claim, verdict in claims.items():
         contrasts = [row for row in rows if row["claim"] == claim and row["implementation"] == REFERENCE]
-        sentences.append(f"The claim “{contrasts[0]['statement'].rstrip('.')}” is {verdict}: {gain_words(contrasts[0])}.")
+        sentences.append(
+            f"The claim “{contrasts[0]['statement'].rstrip('.')}” is {verdict}: {gain_words(contrasts[0])}."
+        )
     return " ".join(sentences)
 
 
@@ -105,7 +107,11 @@ def _cost(costs: Sequence[Row], precision: str) -> str:
     if not costs:
         return "Its cost beside the same network without it was not timed."
     low, high = min(costs, key=lambda row: row["ratio"]), max(costs, key=lambda row: row["ratio"])
-    step = f"A {words.operation(low['operation'])} takes" if low["operation"] == TRAINING else f"Its {low['operation']} takes"
+    step = (
+        f"A {words.operation(low['operation'])} takes"
+        if low["operation"] == TRAINING
+        else f"Its {low['operation']} takes"
+    )
     suffix = "" if precision == PLAIN else f", in {precision}"
     if words.factor(low["ratio"]) == words.factor(high["ratio"]):
         return f"{step} {_ratio(low)} the time of the same network without it: {_amount(low)}{suffix}."
@@ -143,7 +149,9 @@ def _trust(checked: Sequence[Row], failed: Sequence[str]) -> str:
     if not checked:
         return "The properties of its reference were not run."
     if failed:
-        return f"Its reference fails {words.properties(len(failed))} ({', '.join(failed)}): rely on none of these numbers."
+        return (
+            f"Its reference fails {words.properties(len(failed))} ({', '.join(failed)}): rely on none of these numbers."
+        )
     count = len({row["property"] for row in checked})
     precisions = len({row["precision"] for row in checked})
     return f"Its reference passes all {words.properties(count)} in {words.plural(precisions, 'precision')}."

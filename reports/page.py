@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +156,9 @@ class Page:
                 cells = {}
                 for (precision,), checked in _grouped(of_contender, ("precision",)).items():
                     number += 1
-                    worst_first = sorted(checked, key=lambda row: (-OUTCOMES.index(row["outcome"]) % 3, row["property"]))
+                    worst_first = sorted(
+                        checked, key=lambda row: (-OUTCOMES.index(row["outcome"]) % 3, row["property"])
+                    )
                     cells[precision] = Cell(f"c{number}", f"{self.title(technique)}: {name}", precision, worst_first)
                 lines.append((name, cells))
             lines.sort(key=lambda line: not line[0].startswith("reference"))
@@ -174,7 +175,10 @@ class Page:
         over_without = {(row["place"], row["key"]): row for row in self.rows["ratios"] if row["baseline"] == WITHOUT}
         rows = [
             row
-            | {"ratio": of_reference.get((row["place"], row["key"])), "cost": over_without.get((row["place"], row["key"]))}
+            | {
+                "ratio": of_reference.get((row["place"], row["key"])),
+                "cost": over_without.get((row["place"], row["key"])),
+            }
             for row in self.rows["timings"]
         ]
         sections = []
@@ -183,9 +187,11 @@ class Page:
             failed = [row for row in self.rows["failures"] if row["technique"] == technique]
             ratios = [row for row in self.rows["ratios"] if row["technique"] == technique]
             title = self.title(technique)
-            plots = [*figures.cost_forests(ratios, title), *figures.scaling(of_technique, title)]
+            plots: list[Plot] = [*figures.cost_forests(ratios, title), *figures.scaling(of_technique, title)]
             shown = [row["ratio"] for row in of_technique if row["ratio"]]
-            sections.append(Section(technique, title, _groups(of_technique, failed), self._draw(plots), Whiskers.of(shown)))
+            sections.append(
+                Section(technique, title, _groups(of_technique, failed), self._draw(plots), Whiskers.of(shown))
+            )
         return sections
 
     def precision(self) -> list[Section]:
@@ -194,8 +200,8 @@ class Page:
         for technique in self._techniques("precision"):
             rows = [row for row in self.rows["precision"] if row["technique"] == technique]
             title = self.title(technique)
-            plots = figures.precision_forests(rows, title)
-            sections.append(Section(technique, title, _groups(rows, []), self._draw(plots), Whiskers.of(rows)))
+            drawn = self._draw(figures.precision_forests(rows, title))
+            sections.append(Section(technique, title, _groups(rows, []), drawn, Whiskers.of(rows)))
         return sections
 
     def claims(self) -> list[Claim]:
@@ -210,7 +216,9 @@ class Page:
             seeds = {row["seed"] for row in trials}
             setting += f", {words.plural(len(seeds), 'seed')}{words.machine_letter(trials[0])}"
             verdict = rows[0]["verdict"] if rows else "undecided"
-            found.append(Claim(definition, setting, verdict, rows, self._draw(figures.claim_curves(trials, definition))))
+            found.append(
+                Claim(definition, setting, verdict, rows, self._draw(figures.claim_curves(trials, definition)))
+            )
         return found
 
     def provenance(self) -> dict[str, list[Row]]:
@@ -225,7 +233,7 @@ class Page:
         drawn = []
         for plot in plots:
             self._plots += 1
-            drawn.append((plot, Markup(render(plot, f"p{self._plots}"))))  # noqa: S704 - render escapes its texts
+            drawn.append((plot, Markup(render(plot, f"p{self._plots}"))))
         return drawn
 
 
@@ -264,14 +272,23 @@ def render_page(tables: Tables) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    for name in ("seconds", "seconds_interval", "mebibytes", "factor", "factor_interval", "setting", "properties", "three_digits"):
+    for name in (
+        "seconds",
+        "seconds_interval",
+        "mebibytes",
+        "factor",
+        "factor_interval",
+        "setting",
+        "properties",
+        "three_digits",
+    ):
         environment.filters[name] = getattr(words, name)
     page = Page(tables)
     return environment.get_template("page.html.j2").render(
         page=page,
         tables=tables,
         words=words,
-        style=Markup((HERE / "templates" / "style.css").read_text(encoding="utf-8")),  # noqa: S704 - ours
-        script=Markup((HERE / "templates" / "script.js").read_text(encoding="utf-8")),  # noqa: S704 - ours
+        style=Markup((HERE / "templates" / "style.css").read_text(encoding="utf-8")),
+        script=Markup((HERE / "templates" / "script.js").read_text(encoding="utf-8")),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )

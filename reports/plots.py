@@ -1,8 +1,8 @@
 """Plots: data first, then one inline SVG each.
 
-A plot is a frozen dataclass of plain numbers, so that it can be tested without drawing. `render` draws it with matplotlib
-in stand-in colours, which it then replaces by CSS variables of the page: the same SVG serves light and dark. Text stays
-text, identifiers are made unique to the plot, and a title and description are there for screen readers.
+A plot is a frozen dataclass of plain numbers, so that it can be tested without drawing. `render` draws it with
+matplotlib in stand-in colours, which it then replaces by CSS variables of the page: the same SVG serves light and dark.
+Text stays text, identifiers are made unique to the plot, and a title and description are there for screen readers.
 """
 
 import io
@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -27,7 +28,7 @@ _VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--rule)"} | {
 }
 
 WIDTH = 4.5  # inches: 430 CSS pixels, two side by side on a desk, one on a phone without tiny letters
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "touchstone",
     "font.size": 9.2,
@@ -68,7 +69,7 @@ class Forest:
 
 @dataclass(frozen=True)
 class Curve:
-    """A named line through (x, y), with the interval of every y where there is one, and single observations around it."""
+    """A named line through (x, y), with an interval of every y where there is one, and observations around it."""
 
     name: str
     x: Sequence[float]
@@ -109,12 +110,12 @@ def render(plot: Plot, identifier: str) -> str:
 
 
 def _series(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker by series; both differ, so that the plot can be read without colour."""
+    """Colour and marker by series; both differ, so that a plot can be read without colour."""
     return {name: (SERIES[i % len(SERIES)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(dict.fromkeys(names))}
 
 
 def _axes(height: float, left: float, bottom: float) -> tuple[Figure, Axes]:
-    """A figure of the given height (inches) whose axes leave `left` and `bottom` inches for labels, and a line above."""
+    """A figure of the given height (inches) whose axes leave `left` and `bottom` inches for labels."""
     figure = Figure(figsize=(WIDTH, height))
     figure.patch.set_visible(False)
     axes = figure.add_axes((left / WIDTH, bottom / height, 1 - (left + 0.12) / WIDTH, 1 - (bottom + 0.38) / height))
@@ -127,13 +128,15 @@ def _axes(height: float, left: float, bottom: float) -> tuple[Figure, Axes]:
 def _legend(figure: Figure, axes: Axes) -> None:
     handles, names = axes.get_legend_handles_labels()
     if names:
-        corner = {"loc": "upper left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.1}
-        figure.legend(handles, names, ncols=3, frameon=False, handletextpad=0.4, columnspacing=1.2, **corner)
+        spacing = {"handletextpad": 0.4, "columnspacing": 1.2, "borderaxespad": 0.1}
+        figure.legend(handles, names, loc="upper left", ncols=3, frameon=False, **spacing)
 
 
 def _forest(plot: Forest) -> Figure:
     labels, series = plot.labels, _series([dot.series for dot in plot.dots])
-    figure, axes = _axes(0.72 + 0.3 * len(labels), left=min(0.25 + 0.075 * max(map(len, labels)), WIDTH / 2), bottom=0.28)
+    figure, axes = _axes(
+        0.72 + 0.3 * len(labels), left=min(0.25 + 0.075 * max(map(len, labels)), WIDTH / 2), bottom=0.28
+    )
     for number, (name, (colour, marker)) in enumerate(series.items()):
         shift = (number - (len(series) - 1) / 2) * 0.6 / len(series)
         dots = [dot for dot in plot.dots if dot.series == name]
@@ -163,10 +166,11 @@ def _forest(plot: Forest) -> Figure:
 def round_ticks(low: float, high: float, most: int = 6) -> list[float]:
     """At most `most` round values between the two ends of a logarithmic axis.
 
-    Equal steps where the ends are close, as such an axis is then nearly linear; else the finest familiar ladder that fits.
+    Equal steps where the ends are close, as the axis is then nearly linear; else the finest familiar ladder that fits.
     """
     if high < 3 * low:
-        return [float(tick) for tick in MaxNLocator(most - 1, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if low <= tick <= high]
+        equal = MaxNLocator(most - 1, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+        return [float(tick) for tick in equal if low <= tick <= high]
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for ladder in [(1, 1.5, 2, 3, 4, 6, 8), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)]:
         inside = [tick for decade in decades for step in ladder if low <= (tick := step * 10.0**decade) <= high]
@@ -184,8 +188,10 @@ def _curves(plot: Curves) -> Figure:
     for number, (curve, (colour, marker)) in enumerate(zip(plot.curves, series.values(), strict=True)):
         if curve.observations:  # beside the line, each curve's at its own distance, so that none hides another
             aside = ScaledTranslation((number - (len(series) - 1) / 2) * 0.09, 0, figure.dpi_scale_trans)
-            beside = {"color": colour, "markersize": 3.4, "alpha": 0.6, "transform": axes.transData + aside}
-            axes.plot(*zip(*curve.observations, strict=True), marker, **beside)
+            (points,) = axes.plot(
+                *zip(*curve.observations, strict=True), marker, color=colour, markersize=3.4, alpha=0.6
+            )
+            points.set_transform(axes.transData + aside)
         if curve.intervals:
             axes.vlines(curve.x, *zip(*curve.intervals, strict=True), color=colour, linewidth=1.4)
         axes.plot(curve.x, curve.y, color=colour, marker=marker, markersize=4, linewidth=1.5, label=curve.name)
@@ -255,6 +261,8 @@ def _inline(svg: str, plot: Plot, identifier: str) -> str:
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, variable)
     title, description = f"{identifier}-title", f"{identifier}-desc"
-    named = f'<title id="{title}">{escape(plot.title)}</title><desc id="{description}">{escape(plot.description)}</desc>'
+    named = (
+        f'<title id="{title}">{escape(plot.title)}</title><desc id="{description}">{escape(plot.description)}</desc>'
+    )
     head, rest = svg.split(">", 1)
     return f'{head} role="img" aria-labelledby="{title} {description}">{named}{rest}'

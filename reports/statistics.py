@@ -1,10 +1,10 @@
 """The statistics of the report: pure functions of numbers, with an interval for every estimate.
 
 Three questions are asked of the samples. How long does a step take (`step_time`)? How many times as long as another
-contender's (`step_ratio`)? By how much does one arm of a claim beat the other (`t_interval` over seeds)? In all three the
-unit of replication is what was started afresh, a process (a *heat*) or a seed, never the single round: rounds of one
-process share its memory layout and its threads, and are not independent of each other (Kalibera and Jones, "Rigorous
-benchmarking in reasonable time", ISMM 2013, section 4, on levels of repetition).
+contender's (`step_ratio`)? By how much does one arm of a claim beat the other (`t_interval` over seeds)? In all
+three the unit of replication is what was started afresh, a process (a *heat*) or a seed, never the single round:
+rounds of one process share its memory layout and its threads, and are not independent of each other (Kalibera and
+Jones, "Rigorous benchmarking in reasonable time", ISMM 2013, on levels of repetition).
 """
 
 import functools
@@ -47,9 +47,9 @@ class Interval:
         return math.isfinite(self.low) and math.isfinite(self.high)
 
     def exp(self) -> "Interval":
-        """The interval of exp(quantity): from differences of logarithms to ratios, endpoints and all."""
-        ends = [math.exp(min(value, 700.0)) if value < math.inf else math.inf for value in (self.low, self.high)]
-        return Interval(math.exp(self.estimate), *ends, self.p, self.units, self.basis)
+        """From the interval of a difference of logarithms to that of a ratio, endpoints and all."""
+        estimate, low, high = (float(np.exp(value)) for value in (self.estimate, self.low, self.high))
+        return Interval(estimate, low, high, self.p, self.units, self.basis)
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Rounds:
 
     Attributes:
         race: the race's name; only contenders of one race can be paired.
-        seconds: (R,) float64, seconds per step, one per round; rounds that are not positive and finite count as missing.
+        seconds: (R,) float64, seconds per step, one per round, positive and finite.
         heat, block: (R,) int64, the heat and the palindromic block in which each round ran.
     """
 
@@ -68,7 +68,7 @@ class Rounds:
     block: NDArray[np.int64]
 
     @classmethod
-    def of(cls, race: str, seconds: ArrayLike, heat: ArrayLike, block: ArrayLike) -> "Rounds":
+    def of(cls, race: str, seconds: ArrayLike | Sequence[float | None], heat: ArrayLike, block: ArrayLike) -> "Rounds":
         """Rounds from plain lists of equal length; ``None`` and other unusable times are left out."""
         times = np.asarray(seconds, dtype=np.float64)  # None becomes NaN
         kept = np.isfinite(times) & (times > 0)

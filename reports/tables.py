@@ -9,7 +9,6 @@ import string
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -21,7 +20,18 @@ ASKED = ("technique", "implementation", "backend", "precision", "device", "scale
 KEPT = ("when", "key", "command", "source")
 
 COLUMNS = {
-    "conformance": ("place", *ASKED, "property", "statement", "outcome", "known", "link", "message", "example", "seconds"),
+    "conformance": (
+        "place",
+        *ASKED,
+        "property",
+        "statement",
+        "outcome",
+        "known",
+        "link",
+        "message",
+        "example",
+        "seconds",
+    ),
     "timings": (
         *("place", *ASKED, "workload", "parameters", "operation", "seed", "seconds", "low", "high", "basis", "heats"),
         *("rounds", "loops", "items", "first_call_s", "build_s", "traces", "memory_bytes", "baseline_bytes"),
@@ -34,7 +44,9 @@ COLUMNS = {
     "failures": ("place", *ASKED, "workload", "parameters", "operation", "seed", "phase", "reason", "rounds"),
     "provenance": ("place", "run", "kind", "technique", "row"),
 }
-COLUMNS |= {name: (*columns, *KEPT) for name, columns in COLUMNS.items() if name not in ("ratios", "precision", "claims")}
+COLUMNS |= {
+    name: (*columns, *KEPT) for name, columns in COLUMNS.items() if name not in ("ratios", "precision", "claims")
+}
 
 
 @dataclass(frozen=True)
@@ -87,7 +99,9 @@ def read(paths: Iterable[Path]) -> Tables:
     both = list(zip(runs, folders, strict=True))
     properties = _latest((run, row) for run, folder in both for row in folder.properties())
     trials = _latest((run, row) for run, folder in both for row in folder.trials())
-    entries = _latest((run, entry["extra_info"] | {"data": entry["stats"]["data"]}) for run, f in both for entry in f.timings())
+    entries = _latest(
+        (run, entry["extra_info"] | {"data": entry["stats"]["data"]}) for run, f in both for entry in f.timings()
+    )
     finished = {_identity(run, row) for run, row in entries}
     failures = [
         (run, row)
@@ -126,7 +140,7 @@ def _machine(facts: Row) -> tuple[str, str]:
 
 
 def _places(runs: Iterable[Row]) -> dict[tuple[str, str], str]:
-    """A short name for every machine and environment: the processor and its cores, with a letter where there are several."""
+    """A name for every machine and environment: the processor and its cores, with a letter where there are several."""
     distinct = {_machine(facts): facts["machine"] for facts in runs}
     names = {key: _machine_name(machine) for key, machine in distinct.items()}
     if len(names) == 1:
@@ -169,10 +183,15 @@ def _common(run: Run, row: Row) -> Row:
 def _property_row(run: Run, row: Row) -> Row:
     known = row.get("known") or {}
     beside = {name: row.get(name) for name in ("statement", "outcome", "message", "example", "seconds")}
-    return _common(run, row) | beside | {"property": row["asked"]["property"]} | {
-        "known": known.get("reason"),
-        "link": known.get("link") or None,
-    }
+    return (
+        _common(run, row)
+        | beside
+        | {"property": row["asked"]["property"]}
+        | {
+            "known": known.get("reason"),
+            "link": known.get("link") or None,
+        }
+    )
 
 
 def _count_failures(conformance: Iterable[Row]) -> dict[tuple[str, ...], tuple[int, int]]:
@@ -217,11 +236,15 @@ def _timing_row(run: Run, row: Row, verdicts: dict[tuple[str, ...], tuple[int, i
 
 
 def _failure_row(run: Run, row: Row) -> Row:
-    return _common(run, row) | _workload(row["asked"]) | {
-        "phase": row.get("phase"),
-        "reason": row.get("reason"),
-        "rounds": len(row.get("rounds") or []),
-    }
+    return (
+        _common(run, row)
+        | _workload(row["asked"])
+        | {
+            "phase": row.get("phase"),
+            "reason": row.get("reason"),
+            "rounds": len(row.get("rounds") or []),
+        }
+    )
 
 
 def _trial_rows(run: Run, row: Row) -> Iterator[Row]:

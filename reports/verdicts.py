@@ -1,8 +1,9 @@
 """From intervals to plain words. Every verdict is derived from an interval; none from a point estimate.
 
-"Level" and "undecided" are answers in their own right: the first says that the interval is too close to 1 to matter, the
-second that this run cannot tell. Contrasts of a claim all have to hold for the claim to hold, which needs no correction
-for their number (Berger, "Multiparameter hypothesis testing and acceptance sampling", Technometrics 24, 1982).
+"Level" and "undecided" are answers in their own right: the first says that the interval is too close to 1 to matter,
+the second that this run cannot tell. Contrasts of a claim all have to hold for the claim to hold, which needs no
+correction for their number (Berger, "Multiparameter hypothesis testing and acceptance sampling", Technometrics 24,
+1982).
 """
 
 from collections.abc import Iterable
@@ -11,10 +12,10 @@ from enum import StrEnum
 from reports.statistics import Interval
 
 DISCOVERY_RATE = 0.05
-"""The share of false discoveries that is accepted among all ratios of a report that are called a cost or a saving."""
+"""The share of false discoveries that is accepted among all ratios that a report calls a cost or a saving."""
 
 LEVEL = 1.05
-"""Ratios within [1/LEVEL, LEVEL] count as level: a race of standard length can just tell 5% (the harness's A/A races)."""
+"""Ratios within [1/LEVEL, LEVEL] count as level: 5% is what a race of usual length can just tell (A/A races)."""
 
 
 class Cost(StrEnum):
@@ -63,9 +64,9 @@ def of_contrast(gain: Interval, margin: float, arm_unusable: int, baseline_unusa
     Args:
         gain: the arm's gain over the baseline, on the scale of the margin, over seeds where both stayed finite.
         margin: the gain that the claim promises to exceed.
-        arm_unusable, baseline_unusable: seeds left out of `gain` because that side's metric was not finite, or
-            not positive on a ratio scale. They have no size, but a direction: an arm that diverged cannot have its claim reproduced, nor can a claim be
-            contradicted where the baseline diverged.
+        arm_unusable: seeds left out of `gain` as the arm's metric was not finite, or not positive on a ratio scale.
+            They have no size but a direction: with one of them, a claim cannot be called reproduced.
+        baseline_unusable: the same of the baseline: with one of them, a claim cannot be called contradicted.
     """
     if gain.low > margin and not arm_unusable:
         return Verdict.REPRODUCED
@@ -97,5 +98,3 @@ def of_technique(claims: Iterable[Verdict], costs: Iterable[Cost]) -> Worth:
     if Cost.COSTS in costs:
         return Worth.AT_A_COST
     return Worth.COST_OPEN if Cost.UNDECIDED in costs else Worth.WORTH_IT
-
-

@@ -1,4 +1,4 @@
-"""A headless Chromium, driven over its debugging pipe with the standard library alone: what the report looks like for real.
+"""A headless Chromium, driven over its debugging pipe with the standard library alone: what the report looks like.
 
 ``python -m suites.selftest.chromium PAGE PICTURE [WIDTH] [light|dark] [HEIGHT] [#anchor]`` takes a picture of a page.
 """
@@ -7,7 +7,7 @@ import base64
 import json
 import os
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
@@ -47,15 +47,12 @@ class Chromium:
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         read_commands, self._commands = os.pipe()
         self._answers, write_answers = os.pipe()
-
-        def plumb() -> None:  # Chromium reads commands on descriptor 3 and answers on 4
-            spares = os.dup2(read_commands, 200), os.dup2(write_answers, 201)  # 3 and 4 may be among the ends themselves
-            os.dup2(spares[0], 3)
-            os.dup2(spares[1], 4)
-
-        flags = [*FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self._process = subprocess.Popen([self.path, *flags], preexec_fn=plumb, close_fds=False, **quiet)  # type: ignore[call-overload]
+        # Chromium reads commands on descriptor 3 and answers on 4, which may be among the ends: out of the way first.
+        ends = [(read_commands, 200), (write_answers, 201), (200, 3), (201, 4)]
+        actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in ends]
+        actions += [(os.POSIX_SPAWN_OPEN, output, os.devnull, os.O_WRONLY, 0) for output in (1, 2)]
+        command = [self.path, *FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"]
+        self._process = os.posix_spawn(self.path, command, os.environ, file_actions=actions)
         os.close(read_commands)
         os.close(write_answers)
         self._buffer, self._number, self._session = b"", 0, None
@@ -65,9 +62,11 @@ class Chromium:
             self.call(f"{domain}.enable")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._process.kill()
-        self._process.wait()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.kill(self._process, signal.SIGKILL)
+        os.waitpid(self._process, 0)
         os.close(self._commands)
         os.close(self._answers)
         self._profile.cleanup()
@@ -115,11 +114,15 @@ class Chromium:
         """Open a file at a window's size in CSS pixels and a colour scheme, and wait until it has loaded."""
         self.requests.clear()
         self.complaints.clear()
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.call("Page.navigate", url=page.resolve().as_uri() + anchor)
         deadline = time.monotonic() + PATIENCE_S
-        while self.evaluate("location.protocol + document.readyState") != "file:complete" and time.monotonic() < deadline:
+        while (
+            self.evaluate("location.protocol + document.readyState") != "file:complete" and time.monotonic() < deadline
+        ):
             time.sleep(0.05)
         time.sleep(0.3)  # whatever a page asks for late
 
@@ -144,4 +147,4 @@ if __name__ == "__main__":
     with Chromium(executable) as browser:
         browser.open(Path(page), int(width), int(height), scheme, anchor)
         browser.picture(Path(picture))
-        print(*browser.complaints, *browser.requests, sep="\n")
+        sys.stdout.writelines(f"{line}\n" for line in [*browser.complaints, *browser.requests])

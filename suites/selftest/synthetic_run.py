@@ -23,7 +23,12 @@ NETWORKS = {"residual": {"reference": 1.0, "keras": 1.3, "without": 0.9}}
 ATTENTION = {"additive_attention": {"reference": 1.0, "keras": 0.95, "without": 0.4}}
 PROPERTIES_OF = {
     "residual": ("counts_are_exact", "zero_last_scale_is_identity", "logits_are_float32", "strides_halve"),
-    "additive_attention": ("masked_weights_are_zero", "fully_masked_row_gives_zeros", "query_matters", "rows_sum_to_one"),
+    "additive_attention": (
+        "masked_weights_are_zero",
+        "fully_masked_row_gives_zeros",
+        "query_matters",
+        "rows_sum_to_one",
+    ),
 }
 
 
@@ -36,7 +41,9 @@ class Machine:
     seed: int = 0
 
 
-def write_run(path: Path, machine: Machine = Machine(), *, parts: str = "properties timings failures trials") -> RunFolder:
+def write_run(
+    path: Path, machine: Machine = Machine(), *, parts: str = "properties timings failures trials"
+) -> RunFolder:
     """Write a whole run, or only some of its parts; the same machine always gives the same numbers."""
     folder = begin(path, machine)
     if "properties" in parts:
@@ -56,13 +63,22 @@ def begin(path: Path, machine: Machine = Machine()) -> RunFolder:
     """An empty run folder of an invented machine."""
     facts = {
         "scale": "quick",
-        "machine": {"processor": machine.name, "cores": 2, "architecture": "x86_64", "memory_bytes": 8 << 30, "gpus": []},
+        "machine": {
+            "processor": machine.name,
+            "cores": 2,
+            "architecture": "x86_64",
+            "memory_bytes": 8 << 30,
+            "gpus": [],
+        },
         "environment": {"system": "Linux 6.1", "python": "3.11.2", "tensorflow-cpu": "2.21.0", "keras": "3.15.1"},
         "machine_hash": key_of({"name": machine.name}),
         "environment_hash": "e" * 16,
         "lock_hash": "10c4" * 4,
         "git": {"revision": "0123456789abcdef0123456789abcdef01234567", "dirty": False},
-        "techniques": {"residual": {"title": "Residual networks"}, "additive_attention": {"title": "Additive attention"}},
+        "techniques": {
+            "residual": {"title": "Residual networks"},
+            "additive_attention": {"title": "Additive attention"},
+        },
     }
     folder = RunFolder.resume(path, facts)
     session = {"started": WHEN, "finished": "2026-11-22T10:05:30+00:00", "exit": 0, "arguments": ["--scale", "quick"]}
@@ -114,7 +130,12 @@ def property_row(asked: Row, name: str, outcome: str | None = None, **beside: An
     if asked["implementation"] == "keras" and name == "logits_are_float32" and asked["precision"] == "mixed_float16":
         outcome, broken["message"] = outcome or "failed", "AssertionError: logits are float16"
     statement = name.replace("_", " ").capitalize() + "."
-    return row_of(asked | {"property": name}) | {"outcome": outcome or "passed", "statement": statement, "seconds": 0.4} | broken | beside
+    return (
+        row_of(asked | {"property": name})
+        | {"outcome": outcome or "passed", "statement": statement, "seconds": 0.4}
+        | broken
+        | beside
+    )
 
 
 def timing_entries(machine: Machine = Machine()) -> Iterator[Row]:
@@ -122,7 +143,10 @@ def timing_entries(machine: Machine = Machine()) -> Iterator[Row]:
     workloads = {
         ("residual", "resnet20-digits"): {"depth": 20, "batch": 32},
         ("residual", "resnet20-images32"): {"depth": 20, "batch": 64},
-        **{("additive_attention", f"length-{n}"): {"source_length": n, "batch": 16} for n in (16, 32, 64, 128, 256, 512, 1024)},
+        **{
+            ("additive_attention", f"length-{n}"): {"source_length": n, "batch": 16}
+            for n in (16, 32, 64, 128, 256, 512, 1024)
+        },
     }
     rng = np.random.default_rng(machine.seed)
     for (technique, workload), parameters in workloads.items():
@@ -201,8 +225,22 @@ def claim_definition() -> Row:
         "axis": "depth",
         "metrics": {"loss": lower, "gradient": higher},
         "contrasts": [
-            {"metric": "loss", "arm": "residual", "baseline": "plain", "condition": {"depth": 44}, "scale": "difference", "margin": 0.1},
-            {"metric": "gradient", "arm": "residual", "baseline": "plain", "condition": {"depth": 44}, "scale": "ratio", "margin": 2.0},
+            {
+                "metric": "loss",
+                "arm": "residual",
+                "baseline": "plain",
+                "condition": {"depth": 44},
+                "scale": "difference",
+                "margin": 0.1,
+            },
+            {
+                "metric": "gradient",
+                "arm": "residual",
+                "baseline": "plain",
+                "condition": {"depth": 44},
+                "scale": "ratio",
+                "margin": 2.0,
+            },
         ],
     }
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -77,7 +78,7 @@ def page(read: tables.Tables) -> str:
     return render_page(read)
 
 
-def test_tables_hold_what_the_folder_holds(run: Path, read: tables.Tables) -> None:
+def test_tables_hold_what_the_folder_holds(read: tables.Tables) -> None:
     """Wrong variant: rows lost in a join, or a metric that is not finite dropped with its trial."""
     rows = list(synthetic.property_rows())
     assert read["conformance"]["key"].tolist() == [row["key"] for row in rows]
@@ -86,11 +87,16 @@ def test_tables_hold_what_the_folder_holds(run: Path, read: tables.Tables) -> No
     assert read["timings"]["key"].tolist() == [entry["extra_info"]["key"] for entry in entries]
     by_heat = [np.median(np.reshape(entry["stats"]["data"], (4, 6)), axis=1) for entry in entries]  # (heats, rounds)
     np.testing.assert_allclose(read["timings"]["seconds"], [np.exp(np.mean(np.log(medians))) for medians in by_heat])
-    trials = [(row["asked"]["seed"], name, value) for row in synthetic.trial_rows() for name, value in row["metrics"].items()]
+    trials = [
+        (row["asked"]["seed"], name, value) for row in synthetic.trial_rows() for name, value in row["metrics"].items()
+    ]
     found = list(zip(read["trials"]["seed"], read["trials"]["metric"], read["trials"]["value"], strict=True))
     assert [(seed, name) for seed, name, _ in found] == [(seed, name) for seed, name, _ in trials]
     np.testing.assert_allclose([value for *_, value in found], [value for *_, value in trials])  # NaN equals NaN
-    assert len(read["provenance"]) == len(rows) + len(entries) + len({trial["key"] for trial in synthetic.trial_rows()}) + 1
+    assert (
+        len(read["provenance"])
+        == len(rows) + len(entries) + len({trial["key"] for trial in synthetic.trial_rows()}) + 1
+    )
 
 
 def test_tables_are_written_as_csv_and_parquet(read: tables.Tables, tmp_path: Path) -> None:
@@ -120,10 +126,11 @@ def test_a_planted_slowdown_of_five_per_cent_is_found(tmp_path: Path) -> None:
 
 
 def test_planted_ratios_lie_in_their_intervals(read: tables.Tables) -> None:
-    """Of 405 intervals at 95%, 20 miss; more than 50 would happen once in 10^9 (binomial). Wrong variant: over rounds."""
+    """Of 405 intervals at 95%, 20 miss; more than 50 once in 10^9 (binomial). Wrong variant: over rounds."""
     planted = synthetic.NETWORKS | synthetic.ATTENTION
     expected = [
-        planted[row.technique][row.implementation] / planted[row.technique][row.baseline] for row in read["ratios"].itertuples()
+        planted[row.technique][row.implementation] / planted[row.technique][row.baseline]
+        for row in read["ratios"].itertuples()
     ]
     missed = ((read["ratios"]["low"] > expected) | (read["ratios"]["high"] < expected)).sum()
     speed = [synthetic.SPEED[precision] for precision in read["precision"]["precision"]]
@@ -138,7 +145,7 @@ def test_the_newest_of_rows_asked_alike_counts_whatever_their_source(run: Path, 
     for when, source, outcome in (("2026-02", "new", "passed"), ("2026-01", "old", "failed")):
         row = synthetic.property_row(asked | {"source": source}, "counts_are_exact", outcome, when=when)
         folder.append(PROPERTIES, row)
-    assert tables.read([folder.path])["conformance"][["outcome", "source"]].values.tolist() == [["passed", "new"]]
+    assert tables.read([folder.path])["conformance"][["outcome", "source"]].to_numpy().tolist() == [["passed", "new"]]
     once, twice = tables.read([run]), tables.read([run, run])
     assert {name: len(frame) for name, frame in once.frames.items()} == {name: len(twice[name]) for name in once.frames}
 
@@ -157,7 +164,10 @@ def test_two_machines_are_merged_and_never_compared(run: Path, tmp_path: Path) -
     """Wrong variant: ratios over the reference of another machine, which would be 3 here."""
     other = synthetic.write_run(tmp_path / "other", synthetic.Machine("Another CPU", slowness=3.0, seed=1))
     merged = tables.read([run, other.path])
-    assert merged["timings"]["place"].unique().tolist() == ["A: Invented CPU @ 2.00GHz, 2 cores", "B: Another CPU, 2 cores"]
+    assert merged["timings"]["place"].unique().tolist() == [
+        "A: Invented CPU @ 2.00GHz, 2 cores",
+        "B: Another CPU, 2 cores",
+    ]
     assert len(merged["ratios"]) == 2 * len(tables.read([run])["ratios"])
     assert merged["ratios"]["ratio"].max() < 2.7
     text = render_page(merged)
@@ -201,10 +211,11 @@ def test_nasty_strings_are_shown_and_never_run(tmp_path: Path) -> None:
         folder.append(TRIALS, row | {"asked": row["asked"] | {"arm": nasty}, "definition": definition})
     times = {(name, "float32"): 0.02 for name in ("reference", nasty)}
     entries = list(synthetic.race(np.random.default_rng(0), "residual", nasty, {nasty: 3}, nasty, times))
-    folder.write_timings({"benchmarks": entries, "failures": [synthetic.failure_row() | {"reason": nasty, "phase": nasty}]})
+    folder.write_timings(
+        {"benchmarks": entries, "failures": [synthetic.failure_row() | {"reason": nasty, "phase": nasty}]}
+    )
     parsed = Parsed(render_page(tables.read([folder.path])))
     assert sum(tag == "script" for tag, _ in parsed.elements) == 1
-    assert not any(tag == "b" and not text for tag, text in zip(parsed.texts["b"], parsed.texts["b"], strict=True))
     assert not any(value.startswith("javascript:") for value in parsed.values("href"))
     assert nasty in parsed.texts["pre"]
     assert any(nasty in text for text in parsed.texts["svg"])
@@ -226,11 +237,7 @@ def test_the_page_stands_alone(page: str) -> None:
             assert link == "data:,"
         elif tag == "a" and not link.startswith("https://github.com/"):
             assert link.removesuffix(".csv").removesuffix(".parquet") in tables.COLUMNS
-    assert all(reference[4:] in identifiers for reference in _references(page))
-
-
-def _references(page: str) -> set[str]:
-    return {part[: part.index(")")] for part in page.replace("url(#", "\0url#").split("\0")[1:] for part in [part]}
+    assert set(re.findall(r"url\(#([^)]*)\)", page)) <= set(identifiers)
 
 
 def test_the_page_can_be_read_without_eyes_and_without_a_mouse(page: str) -> None:
@@ -239,7 +246,9 @@ def test_the_page_can_be_read_without_eyes_and_without_a_mouse(page: str) -> Non
     tags = [tag for tag, _ in parsed.elements]
     assert [tags.count(tag) for tag in ("main", "nav", "header", "footer", "h1")] == [1] * 5
     assert all("scope" in attributes for tag, attributes in parsed.elements if tag == "th")
-    assert all("aria-labelledby" in attributes for tag, attributes in parsed.elements if tag == "svg" and "role" in attributes)
+    assert all(
+        "aria-labelledby" in attributes for tag, attributes in parsed.elements if tag == "svg" and "role" in attributes
+    )
     assert all({"role", "aria-hidden"} & attributes.keys() for tag, attributes in parsed.elements if tag == "svg")
     assert page.count('aria-sort="none"><button type="button">') > 10
     assert "✗ fails 1 of 4" in page  # a timing whose implementation fails says so in words
@@ -334,7 +343,9 @@ def test_plots_are_inline_themed_and_named() -> None:
         assert "var(--series-1)" in svg
 
 
-@pytest.mark.parametrize(("low", "high"), [(0.93, 1.36), (0.2, 8.0), (0.95, 2.6), (0.001, 5000.0), (20.0, 420.0), (0.5, 1e30)])
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.93, 1.36), (0.2, 8.0), (0.95, 2.6), (0.001, 5000.0), (20.0, 420.0), (0.5, 1e30)]
+)
 def test_ticks_are_few_and_inside(low: float, high: float) -> None:
     """Wrong variant: a fixed step, which gives none between 0.93 and 1.36 or thousands up to 5000."""
     ticks = round_ticks(low, high)
@@ -362,7 +373,9 @@ def test_bad_input_is_one_line_and_exit_two(
     assert not (path / "report").exists()
 
 
-def test_the_last_line_says_where_the_report_lies(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_last_line_says_where_the_report_lies(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Wrong variant: the summary after the path, so that scripts cannot find it."""
     assert main([str(run), "--output", str(tmp_path / "out")]) == 0
     out = capsys.readouterr().out

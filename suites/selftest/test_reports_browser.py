@@ -1,4 +1,4 @@
-"""The report in a real browser: both widths, both schemes, nothing asked of the network, and the page's own script at work."""
+"""The report in a real browser: both widths, both schemes, nothing asked of the network, and its script at work."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,9 @@ from suites.selftest import synthetic_run as synthetic
 from suites.selftest.chromium import Chromium, find
 
 CHROMIUM = find()
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; .ci/run installs it (apt-get install chromium)")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium here; .ci/run installs it (apt-get install chromium)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +63,15 @@ CONTRASTS = """(() => {
     canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
     return [...canvas.getImageData(0, 0, 1, 1).data];
   };
-  const luminance = ([r, g, b]) => {
-    const [x, y, z] = [r, g, b].map((v) => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+  const luminance = (colour) => {
+    const [r, g, b] = colour.map((v) => (v < 10.3 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const ground = (element) => {
-    let layers = [];
-    for (let box = element; box; box = box.parentElement) layers.push(rgb(getComputedStyle(box).backgroundColor));
-    return layers.reverse().reduce((under, over) => under.map((v, i) => v + (over[i] - v) * over[3] / 255), [255, 255, 255]);
+    const layers = [];
+    for (let box = element; box; box = box.parentElement) layers.unshift(rgb(getComputedStyle(box).backgroundColor));
+    const cover = (under, over) => under.map((v, i) => v + ((over[i] - v) * over[3]) / 255);
+    return layers.reduce(cover, [255, 255, 255]);
   };
   const faint = new Set();
   for (const element of document.querySelectorAll("main *, header *, nav *, footer *")) {
@@ -107,7 +110,9 @@ def test_filter_theme_and_links_work(browser: Chromium, report: Path) -> None:
         " box.dispatchEvent(new Event('input')); })()"
     )
     assert 0 < browser.evaluate(shown) < before / 4
-    browser.evaluate("(() => { document.getElementById('theme').click(); document.getElementById('theme').click(); })()")
+    browser.evaluate(
+        "(() => { document.getElementById('theme').click(); document.getElementById('theme').click(); })()"
+    )
     assert browser.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
     browser.evaluate("localStorage.clear()")
     browser.evaluate("document.querySelector('a.cell').click()")
