@@ -17,6 +17,9 @@ from suites.properties.numerics import to_numpy
 from suites.properties.oracles.residual import Oracle, Rounded, Weights
 from suites.subjects import Subject
 
+BLOCKS = ("ResidualBlock", "BottleneckBlock")
+SHORTCUTS = ("projection", "identity", None)
+
 
 @dataclass(frozen=True)
 class Case:
@@ -56,6 +59,10 @@ class Case:
             return [(self.filters, 3, self.strides), (self.filters, 3, 1)]
         first, second = (self.strides, 1) if self.stride_on == "1x1" else (1, self.strides)
         return [(self.filters, 1, first), (self.filters, 3, second), (self.channels_out, 1, 1)]
+
+    def with_every_shortcut(self) -> list[Case]:
+        """The case with each shortcut; it must be one that option A can do, with no channels to drop."""
+        return [replace(self, shortcut=shortcut) for shortcut in SHORTCUTS]
 
     def make(self, subject: Subject, **options: Any) -> Any:
         """The block, built, with weights as it is born with."""
@@ -111,10 +118,6 @@ def randomise(layer: Any, seed: int) -> None:
             weight.assign(rng.integers(4, 13, shape) / 8)
         else:
             weight.assign(rng.integers(-8, 9, shape) / 8)
-
-
-BLOCKS = ("ResidualBlock", "BottleneckBlock")
-SHORTCUTS = ("projection", "identity", None)
 
 
 @st.composite

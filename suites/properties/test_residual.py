@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -21,20 +22,22 @@ from suites.subjects import Subject
 
 @given(data=st.data())
 def test_residual_block_equals_oracle(subject: Subject, data: st.DataObject) -> None:
-    """A residual block equals the paper's formula in float64, to within rounding."""
-    _equals_oracle(subject, data.draw(draw.cases(subject, block="ResidualBlock")))
+    """A residual block with any shortcut equals the paper's formula in float64, to within rounding."""
+    _equals_oracle(subject, data.draw(draw.cases(subject, block="ResidualBlock", shortcut="identity")))
 
 
 @given(data=st.data())
 def test_bottleneck_block_equals_oracle(subject: Subject, data: st.DataObject) -> None:
-    """A bottleneck block equals the paper's formula in float64, wherever it strides, to within rounding."""
-    _equals_oracle(subject, data.draw(draw.cases(subject, block="BottleneckBlock")))
+    """A bottleneck block with any shortcut equals the paper's formula in float64, to within rounding."""
+    _equals_oracle(subject, data.draw(draw.cases(subject, block="BottleneckBlock", shortcut="identity")))
 
 
-def _equals_oracle(subject: Subject, case: draw.Case) -> None:
-    block = case.randomised(subject)
-    truth = case.truth(subject, block, case.pixels())
-    assert_within(block(case.images(subject), training=False), truth.value, truth.error, "the block's output")
+def _equals_oracle(subject: Subject, drawn: draw.Case) -> None:
+    for case in drawn.with_every_shortcut():
+        block = case.randomised(subject)
+        truth = case.truth(subject, block, case.pixels())
+        y = block(case.images(subject), training=False)
+        assert_within(y, truth.value, truth.error, f"the output with shortcut {case.shortcut}")
 
 
 @given(data=st.data())
@@ -53,26 +56,32 @@ def test_output_shape_and_dtype(subject: Subject, data: st.DataObject) -> None:
 @given(data=st.data())
 def test_projection_exactly_when_shape_changes(subject: Subject, data: st.DataObject) -> None:
     """A block projects exactly when channels or size change, with a BN of its own unless it is pre-activated."""
-    case = data.draw(draw.cases(subject, shortcut="projection"))
-    weights = case.make(subject).weights
-    plain = case.make(subject, shortcut=None).weights
-    extra = sorted(tuple(weight.shape) for weight in weights[len(plain) :])
-    channels = (case.channels_out,)
-    expected: list[tuple[int, ...]] = []
-    if case.changes_shape:
-        expected = [(1, 1, case.channels, case.channels_out)] + [channels] * (0 if case.preactivation else 4)
-    assert extra == sorted(expected), f"weights of the shortcut: {extra}, expected {sorted(expected)}"
+    drawn = data.draw(draw.cases(subject, shortcut="projection"))
+    for strides, more in itertools.product((1, 2), (0, 1)):
+        case = replace(drawn, strides=strides, channels=drawn.channels_out + more)
+        weights, plain = case.make(subject).weights, case.make(subject, shortcut=None).weights
+        extra = sorted(tuple(weight.shape) for weight in weights[len(plain) :])
+        expected: list[tuple[int, ...]] = []
+        if strides > 1 or more:
+            bn = [] if case.preactivation else [(case.channels_out,)] * 4
+            expected = sorted([*bn, (1, 1, case.channels, case.channels_out)])
+        where = f"strides {strides}, {case.channels} to {case.channels_out} channels"
+        assert extra == expected, f"{where}: the shortcut's weights have shapes {extra}, expected {expected}"
 
 
 @given(data=st.data())
 def test_option_a_is_a_strided_identity(subject: Subject, data: st.DataObject) -> None:
     """Shortcut "identity" takes every strides-th pixel, fills new channels with zeros, and has no weights."""
-    case = data.draw(draw.cases(subject, shortcut="identity", preactivation=True))
-    block = case.make(subject, zero_init_last=True)  # F = 0: what comes out is the shortcut
-    shortcut = oracle.strided_identity(oracle.Rounded.exact(case.pixels()), case.strides, case.channels_out)
-    assert_equal(block(case.images(subject), training=False), shortcut.value, "the shortcut")
-    extra = len(block.weights) - len(case.make(subject, shortcut=None).weights)
-    assert extra == 0, f"{extra} weights more than the plain block has"
+    filters = data.draw(st.integers(2, 4), label="filters")
+    drawn = data.draw(draw.cases(subject, shortcut="identity", preactivation=True, filters=filters))
+    for channels in (1, drawn.channels_out):
+        case = replace(drawn, channels=channels)
+        block = case.make(subject, zero_init_last=True)  # F = 0: what comes out is the shortcut
+        shortcut = oracle.strided_identity(oracle.Rounded.exact(case.pixels()), case.strides, case.channels_out)
+        y = block(case.images(subject), training=False)
+        assert_equal(y, shortcut.value, f"the shortcut from {channels} to {case.channels_out} channels")
+        extra = len(block.weights) - len(case.make(subject, shortcut=None).weights)
+        assert extra == 0, f"{extra} weights more than the plain block has"
 
 
 @given(data=st.data())
@@ -191,16 +200,18 @@ def test_statistics_move_once(subject: Subject, data: st.DataObject) -> None:
 @given(data=st.data())
 def test_block_config_round_trip(subject: Subject, data: st.DataObject) -> None:
     """A block made from another's config has the same config, weights of the same shapes, and the same output."""
-    case = data.draw(draw.cases(subject))
-    block = case.randomised(subject, zero_init_last=data.draw(st.booleans(), label="zero_init_last"))
-    copy = type(block).from_config(block.get_config())
-    assert copy.get_config() == block.get_config(), "the config of the copy differs"
-    copy.build((None, None, None, case.channels))
-    shapes = [[tuple(weight.shape) for weight in each.weights] for each in (copy, block)]
-    assert shapes[0] == shapes[1], f"the copy has weights of shapes {shapes[0]}, not {shapes[1]}"
-    copy.set_weights(block.get_weights())
-    x = case.images(subject)
-    assert_equal(copy(x, training=False), block(x, training=False), "the copy's output")
+    drawn = data.draw(draw.cases(subject, shortcut="identity"))
+    zero_init_last = data.draw(st.booleans(), label="zero_init_last")
+    for case in drawn.with_every_shortcut():
+        block = case.randomised(subject, zero_init_last=zero_init_last)
+        copy = type(block).from_config(block.get_config())
+        assert copy.get_config() == block.get_config(), "the config of the copy differs"
+        copy.build((None, None, None, case.channels))
+        shapes = [[tuple(weight.shape) for weight in each.weights] for each in (copy, block)]
+        assert shapes[0] == shapes[1], f"the copy has weights of shapes {shapes[0]}, not {shapes[1]}"
+        copy.set_weights(block.get_weights())
+        x = case.images(subject)
+        assert_equal(copy(x, training=False), block(x, training=False), f"the copy with shortcut {case.shortcut}")
 
 
 # --- nets: counts
@@ -361,10 +372,11 @@ def test_bad_arguments_are_refused(subject: Subject) -> None:
 
 
 def _refuses(what: str, valid: tuple[str, ...], call: Callable[[], Any]) -> None:
+    message = None
     try:
         call()
     except ValueError as error:
-        missing = [word for word in valid if word not in str(error)]
-        assert not missing, f"the message for {what} does not name {missing}: {error}"
-    else:
-        raise AssertionError(f"{what} that does not exist is accepted")
+        message = str(error)
+    assert message is not None, f"{what} that does not exist is accepted"
+    missing = [word for word in valid if word not in message]
+    assert not missing, f"the message for {what} does not name {missing}: {message}"
