@@ -78,55 +78,53 @@ class Case:
 SMALL = Case(
     query=np.array([[1.0], [-2.0]]),
     values=np.array([[[-1.0], [0.5], [2.0]], [[3.0], [1.0], [-2.0]]]),
-    keys=np.array([[[2.0], [-0.5], [-3.0]], [[0.0], [1.0], [2.5]]]),
-    mask=np.array([[True, True, False], [False, True, True]]),
+    keys=None,
+    mask=None,
     query_kernel=np.array([[1.0]]),
-    key_kernel=np.array([[1.0]]),
+    key_kernel=np.array([[0.5]]),
     scale=np.array([0.75]),
 )
 """A case small enough to follow by hand: B = 2, S = 3, every other size 1."""
 
-SMALL_STEPS = SMALL.but(
-    query=np.array([[[1.0], [-2.0]], [[-1.0], [0.5]]]),
-    mask=np.array([[[True, True, False], [True, False, True]], [[False, True, True], [True, True, True]]]),
-)
-"""The same with two queries each (T = 2), and a mask for every query."""
+SMALL_MASKED = SMALL.but(mask=np.array([[True, True, False], [False, True, True]]))
 
-PLAIN = SMALL.but(keys=None, mask=None)
-"""The same without keys and mask."""
+SMALL_STEPS = SMALL.but(query=np.array([[[1.0], [-2.0]], [[-1.0], [0.5]]]))
+"""Two queries each: T = 2."""
+
+SMALL_STEPS_MASKED = SMALL_STEPS.but(
+    mask=np.array([[[True, True, False], [True, False, True]], [[False, True, True], [True, True, True]]])
+)
+
+SMALL_FULL = SMALL_STEPS_MASKED.but(keys=np.array([[[2.0], [-0.5], [-3.0]], [[0.0], [1.0], [2.5]]]))
+"""With keys, and a mask of its own for every query."""
+
+ONE, ANY, SEVERAL = (None,), (None, 1, 2, 3), (2, 3)
+"""The query lengths T to draw from; None is one query without the axis T."""
 
 
 @st.composite
-def cases(draw: st.DrawFn, *, steps: Sequence[int | None] = (None,), plain: bool = False) -> Case:
+def cases(draw: st.DrawFn, steps: Sequence[int | None], *, keyed: bool = False, masked: bool = False) -> Case:
     """Any small case in which every query attends to some position.
 
     Args:
         draw: given by Hypothesis.
-        steps: the T to choose from; None for one query without T.
-        plain: neither keys nor mask, for implementations that take none.
+        steps: the T to choose from.
+        keyed: with keys, which the values are otherwise.
+        masked: with a mask, (B, S) or (B, T, S). Not every implementation takes one, or keys.
     """
     batch, source, units = draw(st.integers(1, 2)), draw(st.integers(1, 5)), draw(st.integers(1, 3))
     query_size, value_size, key_size = (draw(st.integers(1, 3)) for _ in range(3))
     step = draw(st.sampled_from(steps))
     rows = (batch,) if step is None else (batch, step)
-    keys = mask = None
-    if not plain:
-        keys = draw(st.none() | eighths((batch, source, key_size), 4))
-        mask = draw(st.none() | masks((batch, source)) | masks((*rows, source)))
     return Case(
         query=draw(eighths((*rows, query_size), 4)),
         values=draw(eighths((batch, source, value_size), 4)),
-        keys=keys,
-        mask=mask,
+        keys=draw(eighths((batch, source, key_size), 4)) if keyed else None,
+        mask=draw(masks((batch, source)) | masks((*rows, source))) if masked else None,
         query_kernel=draw(eighths((query_size, units), 1)),
-        key_kernel=draw(eighths((value_size if keys is None else key_size, units), 1)),
+        key_kernel=draw(eighths((key_size if keyed else value_size, units), 1)),
         scale=draw(eighths((units,), 2)),
     )
-
-
-def masked_cases(*, steps: Sequence[int | None] = (None, 1, 2)) -> st.SearchStrategy[Case]:
-    """Cases that have a mask."""
-    return cases(steps=steps).filter(lambda case: case.mask is not None)
 
 
 def eighths(shape: tuple[int, ...], limit: int) -> st.SearchStrategy[np.ndarray]:
@@ -163,6 +161,7 @@ def attend(
         dtype: another dtype policy than the subject's precision.
         replaced: tensors to call it with in place of the case's inputs.
     """
+    __tracebackhide__ = True
     if subject.provides("AdditiveAttention"):
         layer = build(subject, case, contract=contract, dtype=dtype)
         extra = {"return_attention_scores": True} if with_weights else {}
@@ -171,26 +170,48 @@ def attend(
     return (context, weights) if with_weights else context
 
 
+def context_of(subject: Subject, case: Case, *, contract: bool = False) -> np.ndarray:
+    """The context, in the shape that the contract gives it: (B, D_v) or (B, T, D_v)."""
+    __tracebackhide__ = True
+    return _shaped(attend(subject, case, contract=contract), (*case.query.shape[:-1], case.values.shape[-1]), "context")
+
+
+def weights_of(subject: Subject, case: Case, *, contract: bool = False) -> np.ndarray:
+    """The weights, in the shape that the contract gives them: (B, S) or (B, T, S)."""
+    __tracebackhide__ = True
+    weights = attend(subject, case, contract=contract, with_weights=True)[1]
+    return _shaped(weights, case.attended.shape, "weights")
+
+
+def _shaped(tensor: Any, shape: tuple[int, ...], what: str) -> np.ndarray:
+    __tracebackhide__ = True
+    array = to_numpy(tensor)
+    check(array.shape == shape, f"{what}: shape {array.shape}, expected {shape}")
+    return array
+
+
 def attend_by_function(subject: Subject, case: Case, *, dtype: str = "", **replaced: Any) -> tuple[Any, Any]:
     """Context and weights of the pure function, with inputs in the compute dtype and kernels in float32 or more."""
+    __tracebackhide__ = True
     compute = (dtype or subject.precision).removeprefix("mixed_")
     inputs = {name: as_tensor(value, compute) for name, value in {**case.inputs, **replaced}.items()}
     kernels = {name: as_tensor(array, dtype or "float32") for name, array in case.kernels.items()}
-    with two_warnings_less():
+    with quiet():
         return subject.additive_attention(**inputs, **kernels)
 
 
 def build(subject: Subject, case: Case, *, contract: bool = False, dtype: str = "") -> Any:
     """The subject's layer, built for the sizes of a case, with the case's kernels where they fit."""
+    __tracebackhide__ = True
     sizes = tuple((name, array.ndim, array.shape[-1]) for name, array in case.inputs.items() if name != "mask")
     layer = _built(subject.AdditiveAttention, dtype or subject.precision, len(case.scale), sizes)
-    wanted, found = [array.shape for array in case.kernels.values()], [weight.shape for weight in layer.weights]
+    wanted, found = [array.shape for array in case.kernels.values()], [tuple(weight.shape) for weight in layer.weights]
     if wanted == found:
         layer.set_weights(list(case.kernels.values()))
     elif contract:
         raise AssertionError(
-            f"the contract's weights are, in this order, query_kernel (D_q, U), key_kernel (D_k, U) and scale (U,), "
-            f"here {wanted}; this layer has {found}, so its formula cannot be checked"
+            f"the formula cannot be checked: in the contract the layer's weights are query_kernel (D_q, U), key_kernel "
+            f"(D_k, U) and scale (U,), in this order, here of shapes {wanted}; this layer has {found}"
         )
     return layer
 
@@ -216,20 +237,28 @@ def call(layer: Any, query: Any, values: Any, **optional: Any) -> Any:
             raise NotProvided(f"AdditiveAttention.call takes no `{name}`")
     dtype = "float64" if getattr(layer, "compute_dtype", "") == "float64" else "float32"
     optional = {name: as_tensor(value, dtype) for name, value in optional.items()}
-    with two_warnings_less():
+    with quiet():
         return layer(as_tensor(query, dtype), as_tensor(values, dtype), **optional)
 
 
 @contextlib.contextmanager
-def two_warnings_less() -> Iterator[None]:
-    """Without Keras's warnings about a softmax over one position, and about a layer that passes no mask on.
+def quiet() -> Iterator[None]:
+    """Without the warnings of Keras that have nothing to say here.
 
-    One position is drawn on purpose, and the mask of a source is not one for the context.
+    A softmax over one position is drawn on purpose; the mask of a source is not one for the context; and whether a
+    layer without `build` is loaded well is what a property finds out.
     """
     with warnings.catch_warnings():
-        for message in (".*using a softmax over axis", ".*does not support masking"):
+        for message in (".*using a softmax over axis", ".*does not support masking", "`build..` was called on layer"):
             warnings.filterwarnings("ignore", message=message, category=UserWarning)
         yield
+
+
+def check(holds: Any, message: str) -> None:
+    """Fail with this message and no more, where a bare assert would print its operands too."""
+    __tracebackhide__ = True
+    if not holds:
+        raise AssertionError(message)
 
 
 def takes(function: Callable[..., Any], name: str) -> bool:

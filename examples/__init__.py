@@ -1,0 +1,1 @@
+"""Modules of a user, to try `--implementation` with."""
