@@ -88,7 +88,12 @@ class Server:
         with contextlib.suppress(BrokenPipeError):  # a server that is gone has no reply either, and that is explained
             socket.send_fds(self._control, [b'{"do": "fork"}'], [theirs, log.fileno()])
         os.close(theirs)
-        pid = int(self._read(START_LIMIT_S)["pid"])
+        try:
+            pid = int(self._read(START_LIMIT_S)["pid"])
+        except RuntimeError:
+            channel.close()
+            log.close()
+            raise
         return Worker(self, pid, channel, log, time.perf_counter() - started)
 
     def reap(self, pid: int, timeout_s: float) -> int | None:
