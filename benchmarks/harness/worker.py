@@ -16,8 +16,8 @@ from benchmarks.harness.channel import Channel, Message
 from suites.implementations import Implementation, NotProvided
 from suites.subjects import Subject
 
-ANSI = re.compile(r"\x1b\[[0-9;]*m")
-"""The colours that frameworks put into their messages."""
+NOISE = re.compile(r'\x1b\[[0-9;]*m|^\s*(File "[^"]*", line \d+.*)?\n', re.MULTILINE)
+"""What hides the cause in a framework's message: colours, blank lines, and where each node of a graph was defined."""
 
 
 def main(descriptor: int) -> None:
@@ -37,7 +37,7 @@ def main(descriptor: int) -> None:
         except MemoryError:
             reply = {"error": "out of memory", "traceback": traceback.format_exc()}
         except BaseException as error:  # noqa: BLE001 - whatever a contender raises ends it alone, and is reported
-            said = ANSI.sub("", f"{type(error).__name__}: {error}").strip()
+            said = NOISE.sub("", f"{type(error).__name__}: {error}").strip()
             reply = {"error": said[:2000], "traceback": traceback.format_exc()}
         try:
             channel.send(reply)
@@ -46,7 +46,14 @@ def main(descriptor: int) -> None:
 
 
 class Worker:
-    """What the coordinator can ask for: ``build``, ``first_call``, ``warm_up``, ``round`` often, ``finish``."""
+    """What the coordinator can ask for: ``build``, ``first_call``, ``warm_up``, ``round`` often, ``finish``.
+
+    And ``hello``, which is answered as soon as the process listens.
+    """
+
+    def hello(self) -> Message:
+        """Say nothing but that this process is there."""
+        return {}
 
     def build(self, asked: dict[str, Any], module: str) -> Message:
         """Load the implementation and build the step. Seconds are wall-clock time."""
