@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from reports.comparisons import PLAIN, REFERENCE, WITHOUT
 from reports.plots import Curve, Curves, Dot, Forest, finite
@@ -19,10 +20,7 @@ SCALING_POINTS = 3
 
 def records(frame: pd.DataFrame) -> list[Row]:
     """The rows of a frame as plain objects, with ``None`` for what is missing."""
-    columns = [
-        [None if value is pd.NaT or value != value else value for value in frame[name].tolist()] for name in frame
-    ]
-    return [dict(zip(frame.columns, values, strict=True)) for values in zip(*columns, strict=True)]
+    return list(pa.Table.from_pandas(frame, preserve_index=False).to_pylist())
 
 
 def cost_forests(ratios: Sequence[Row], title: str) -> Iterator[Forest]:

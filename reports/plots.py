@@ -15,6 +15,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
@@ -154,13 +155,18 @@ def _forest(plot: Forest) -> Figure:
     axes.set_xscale("log")
     axes.set_xlim(low / 1.03, high * 1.03)
     ticks = round_ticks(low / 1.03, high * 1.03)
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.xaxis.set_major_formatter(FixedFormatter([f"{tick:g}×" for tick in ticks]))
-    axes.xaxis.set_minor_locator(NullLocator())
+    _tick(axes.xaxis, ticks, "×")
     axes.axvline(1, color=MUTED, linewidth=1)
     axes.grid(axis="x", color=GRID, linewidth=0.6)
     _legend(figure, axes)
     return figure
+
+
+def _tick(axis: Axis, ticks: Sequence[float], unit: str = "") -> None:
+    """Put plain numbers on an axis; matplotlib would typeset powers of ten, slowly and as glyphs."""
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_major_formatter(FixedFormatter([f"{tick:g}{unit}" for tick in ticks]))
+    axis.set_minor_locator(NullLocator())
 
 
 def round_ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -200,15 +206,12 @@ def _curves(plot: Curves) -> Figure:
             axes.plot(curve.missing, [0.97] * len(curve.missing), "x", color=colour, transform=top, clip_on=False)
     _limits(axes, plot)
     x_values = sorted({x for curve in plot.curves for x in curve.x})
-    if 0 < len(x_values) <= 8:
-        axes.xaxis.set_major_locator(FixedLocator(x_values))
-        axes.xaxis.set_major_formatter(FixedFormatter([f"{x:g}" for x in x_values]))
-        axes.xaxis.set_minor_locator(NullLocator())
+    if len(x_values) <= 8:
+        _tick(axes.xaxis, x_values)
+    elif plot.log_x:
+        _tick(axes.xaxis, round_ticks(*axes.get_xlim()))
     if plot.log_y:
-        ticks = round_ticks(*axes.get_ylim())
-        axes.yaxis.set_major_locator(FixedLocator(ticks))
-        axes.yaxis.set_major_formatter(FixedFormatter([f"{tick:g}" for tick in ticks]))
-        axes.yaxis.set_minor_locator(NullLocator())
+        _tick(axes.yaxis, round_ticks(*axes.get_ylim()))
     else:
         axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel(plot.x_title)
