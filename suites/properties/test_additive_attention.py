@@ -253,18 +253,38 @@ def test_masked_padding_changes_nothing(subject: Subject, case: Case) -> None:
     assert_within(context_of(subject, longer), context_of(subject, case), bound, "context after padding")
 
 
-@example(case=SMALL_STEPS_MASKED.but(scale=np.array([64.0])))  # scores far under -16, where float16 - 65504 is -inf
+def first_row_masked(case: Case) -> tuple[Case, tuple[int, ...]]:
+    """The case with the first row of its mask all False, and the index of that row."""
+    assert case.mask is not None
+    row = (0,) * (case.mask.ndim - 1)
+    mask = case.mask.copy()
+    mask[row] = False
+    return case.but(mask=mask), row
+
+
+LOW_SCORES = SMALL_STEPS_MASKED.but(scale=np.array([-64.0]))
+"""Scores under -16, from which float16 cannot subtract 65504."""
+
+
+@example(case=LOW_SCORES)
 @given(case=cases(ANY, masked=True))
 def test_fully_masked_row_gives_zeros(subject: Subject, case: Case) -> None:
-    """A query with nothing to attend to has a zero context and finite gradients."""
-    mask = np.array(case.mask)
-    mask[0] = False
-    case = case.but(mask=mask)
+    """A query with nothing to attend to has a zero context, and leaves all gradients finite."""
+    case, row = first_row_masked(case)
     context = context_of(subject, case)
-    assert_equal(context[0], np.zeros(context[0].shape), "context where all is masked")
+    assert_equal(context[row], np.zeros_like(context[row]), "context where all is masked")
     for name in ("query", "values"):
-        found = gradient(subject, case, name, np.ones(context.shape))
+        found = gradient(subject, case, name, np.ones_like(context))
         check(np.isfinite(found).all(), f"gradient to the {name} is not finite: {found.tolist()}")
+
+
+@example(case=LOW_SCORES)
+@given(case=cases(ANY, masked=True))
+def test_fully_masked_row_has_no_weight(subject: Subject, case: Case) -> None:
+    """A query with nothing to attend to has zero weights."""
+    case, row = first_row_masked(case)
+    weights = weights_of(subject, case)
+    assert_equal(weights[row], np.zeros_like(weights[row]), "weights where all is masked")
 
 
 @example(case=SMALL_MASKED)

@@ -13,11 +13,14 @@ from keras import ops
 
 from suites.implementations import KnownDefect
 
+FULLY_MASKED = KnownDefect(
+    "The mask subtracts 1e9 (65504 in float16) from scores: a row masked throughout has weights that sum to 1, or NaN "
+    "in float16 where its scores are under -16. Keras asks for one attended position per row."
+)
+
 KNOWN_DEFECTS = {
-    "fully_masked_row_gives_zeros": KnownDefect(
-        "The mask subtracts 1e9 (65504 in float16) from scores: a row masked throughout has weights that sum to 1, or "
-        "NaN in float16 where its scores are under -16. Keras asks for one attended position per row."
-    ),
+    "fully_masked_row_gives_zeros": FULLY_MASKED,
+    "fully_masked_row_has_no_weight": FULLY_MASKED,
     "large_scores_do_not_leak": KnownDefect(
         "The mask subtracts 1e9 (65504 in float16) from scores, which a larger difference of scores outweighs.",
         "https://github.com/keras-team/keras/pull/15390",
