@@ -1,0 +1,204 @@
+"""Run folders lose nothing, mix nothing, and are read back as they were written."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reports.run_folder import RunFolder, RunFolderError, finite_or_null, key_of, write_atomically
+from suites.implementations import ROOT
+
+FACTS: dict[str, Any] = {
+    "machine": {"processor": "one", "cores": 2},
+    "machine_hash": "a",
+    "environment": {"python": "3.11"},
+    "environment_hash": "b",
+}
+
+leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+values = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
+questions = st.dictionaries(st.text(), values, min_size=1)
+
+
+def canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder.resume(tmp_path / "run", FACTS)
+
+
+# --- keys
+
+
+@given(asked=questions)
+def test_the_order_of_fields_does_not_change_a_key(asked: dict[str, Any]) -> None:
+    assert key_of(dict(reversed(asked.items()))) == key_of(asked)
+
+
+@given(asked=questions, data=st.data())
+def test_every_change_of_what_is_asked_changes_the_key(asked: dict[str, Any], data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(sorted(asked)))
+    changed = {**asked, name: data.draw(values.filter(lambda value: canonical(value) != canonical(asked[name])))}
+    left_out = {key: value for key, value in asked.items() if key != name}
+    assert len({key_of(asked), key_of(changed), key_of(left_out)}) == 3
+
+
+def test_a_question_that_is_not_a_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        key_of({"rate": math.nan})
+
+
+# --- rows
+
+
+@given(row=questions)
+def test_rows_are_read_as_they_were_written(row: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = RunFolder.resume(tmp_path_factory.mktemp("run"), FACTS)
+    folder.append("trials.jsonl", row)
+    folder.append("trials.jsonl", {"second": row})
+    assert folder.trials() == [row, {"second": row}]
+
+
+def test_what_is_not_finite_becomes_null_however_deep(folder: RunFolder) -> None:
+    row = {"loss": math.nan, "series": {"loss": [1.0, math.inf, (-math.inf, 2)]}, "depth": 3, "ok": True}
+    folder.append("trials.jsonl", row)
+    folder.write_timings({"benchmarks": [{"stats": row}]})
+    expected = {"loss": None, "series": {"loss": [1.0, None, [None, 2]]}, "depth": 3, "ok": True}
+    assert folder.trials() == [expected] == [finite_or_null(row)]
+    assert folder.timings() == [{"stats": expected}]
+    assert "NaN" not in (folder.path / "timings.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["properties.jsonl", "trials.jsonl", "races/0123.jsonl"])
+@pytest.mark.parametrize("torn", ['{"key": "c", "ask', '{"key": "c"}', "\x80"])
+def test_a_torn_last_line_is_left_out_and_the_next_row_stands_alone(folder: RunFolder, name: str, torn: str) -> None:
+    rows = [{"key": "a"}, {"key": "b"}]
+    for row in rows:
+        folder.append(name, row)
+    with (folder.path / name).open("ab") as file:
+        file.write(torn.encode("latin-1"))
+    assert folder.rows(name) == rows
+    RunFolder.resume(folder.path, FACTS).append(name, {"key": "d"})
+    assert folder.rows(name) == [*rows, {"key": "d"}]
+
+
+def test_a_line_damaged_elsewhere_is_named(folder: RunFolder) -> None:
+    (folder.path / "trials.jsonl").write_text('{"key": "a"}\n{"key": \n{"key": "b"}\n', encoding="utf-8")
+    with pytest.raises(RunFolderError, match=r"trials\.jsonl, line 2, is not JSON"):
+        folder.trials()
+
+
+def test_failed_contenders_are_tried_again(folder: RunFolder) -> None:
+    folder.append("properties.jsonl", {"key": "a", "outcome": "failed"})
+    folder.append("trials.jsonl", {"key": "b"})
+    folder.write_timings({"benchmarks": [{"extra_info": {"key": "c"}}], "failures": [{"key": "d"}]})
+    assert folder.keys() == {"a", "b", "c"}
+
+
+# --- whole files
+
+
+@pytest.mark.parametrize("step", ["write", "fsync", "replace"])
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    path = tmp_path / "timings.json"
+    write_atomically(path, "old\n")
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if step == "replace":
+        monkeypatch.setattr(Path, "replace", interrupt)
+    elif step == "fsync":
+        monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(UnicodeEncodeError if step == "write" else KeyboardInterrupt):
+        write_atomically(path, "new, longer\n" + ("\ud800" if step == "write" else ""))
+    assert path.read_text(encoding="utf-8") == "old\n"
+    assert list(tmp_path.iterdir()) == [path], "no remains"
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    """A process that replaces the file again and again is killed while another reads it."""
+    path = tmp_path / "timings.json"
+    code = (
+        "import itertools, pathlib, sys; from reports.run_folder import write_atomically\n"
+        "for n in itertools.count(): write_atomically(pathlib.Path(sys.argv[1]), f'{n} ' * 100_000)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(path)], cwd=ROOT) as writer:
+        seen: set[str] = set()
+        deadline = time.monotonic() + 60
+        while len(seen) < 5 and time.monotonic() < deadline:
+            words = path.read_text(encoding="utf-8").split() if path.is_file() else ["none"] * 100_000
+            assert (len(words), len(set(words))) == (100_000, 1)
+            seen.add(words[0])
+        writer.kill()
+    assert len(seen) >= 5
+    words = path.read_text(encoding="utf-8").split()
+    assert (len(words), len(set(words))) == (100_000, 1)
+
+
+# --- folders
+
+
+@pytest.mark.parametrize("layer", ["machine", "environment"])
+def test_another_machine_or_environment_is_refused_with_the_difference(folder: RunFolder, layer: str) -> None:
+    folder.append("trials.jsonl", {"key": "a"})
+    other = {**FACTS, layer: {**FACTS[layer], "changed": "yes"}, f"{layer}_hash": "z"}
+    with pytest.raises(RunFolderError, match=rf"another {layer} \(changed: None there, 'yes' here\).*--results"):
+        RunFolder.resume(folder.path, other)
+    assert folder.trials() == [{"key": "a"}]
+
+
+def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("precious", encoding="utf-8")
+    with pytest.raises(RunFolderError, match="exists and is not a run folder; choose another with --results"):
+        RunFolder.resume(tmp_path, FACTS)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_what_is_no_run_folder_is_not_read(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"is not a run folder: it has no run\.json"):
+        RunFolder.open(tmp_path)
+
+
+def test_an_unknown_format_is_refused(folder: RunFolder) -> None:
+    folder.write_run({**folder.run, "format": 2})
+    with pytest.raises(RunFolderError, match="has run format 2; this version of Touchstone reads format 1"):
+        RunFolder.open(folder.path)
+
+
+def test_a_resumed_folder_keeps_its_beginning_and_its_sessions(folder: RunFolder) -> None:
+    folder.write_run({**folder.run, "created": "once", "sessions": [{"exit": 0}]})
+    RunFolder.resume(folder.path, {**FACTS, "git": {"revision": "new"}})
+    assert folder.run["created"] == "once"
+    assert folder.run["sessions"] == [{"exit": 0}]
+    assert folder.run["git"] == {"revision": "new"}
+
+
+# --- a session that is killed
+
+
+def test_a_killed_session_keeps_the_rows_of_its_properties(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    command = [sys.executable, "-m", "pytest", "suites/properties/test_additive_attention.py", "-q"]
+    command += ["--implementation", "additive_attention=reference", "--results", str(folder.path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as session:
+        deadline = time.monotonic() + 120
+        while len(folder.properties()) < 2 and session.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        session.send_signal(signal.SIGKILL)
+    kept = folder.properties()
+    assert len(kept) >= 2
+    assert {row["outcome"] for row in kept} <= {"passed", "failed", "not provided"}
+    assert all(row["key"] == key_of(row["asked"]) for row in kept)
+    assert folder.keys() == {row["key"] for row in kept}, "a rerun leaves these out"
