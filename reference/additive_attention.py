@@ -195,6 +195,9 @@ class AdditiveAttention(keras.layers.Layer):
         )
         return (context, weights) if return_attention_scores else context
 
+    def compute_mask(self, query: Tensor, previous_mask: Tensor | None = None) -> None:
+        """No mask goes on with the context: that of the source says nothing about it."""
+
     def get_config(self) -> dict[str, Any]:
         """Everything `from_config` needs."""
         return {**super().get_config(), "units": self.units}

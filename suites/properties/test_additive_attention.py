@@ -13,7 +13,7 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from suites.properties.attention_cases import (
+from suites.properties.additive_attention_cases import (
     ANY,
     ONE,
     SEVERAL,

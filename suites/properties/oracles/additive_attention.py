@@ -51,20 +51,15 @@ def rounding(
     key_kernel: np.ndarray,
     scale: np.ndarray,
     dtype: str,
-    score_dtype: str | None = None,
 ) -> Attention:
-    """Bounds on the rounding errors of context and weights.
+    """Bounds on the rounding errors of context and weights when every step is taken in `dtype`.
 
-    Args:
-        query, values, keys, mask, query_kernel, key_kernel, scale: of `attention`; all but the kernels are exactly
-            representable in `dtype`.
-        dtype: of the projections, of the weighted sum, and of the weights that are returned.
-        score_dtype: of the sum of the projections, of tanh, scores and softmax; `dtype` where None.
+    Steps taken in a wider dtype, as scores and softmax should be, only make the errors smaller. The inputs and the
+    scale are exactly representable in `dtype`; the two kernels need not be.
     """
     keys = values if keys is None else keys
-    inner = score_dtype or dtype
+    unit, tiny = UNIT_ROUNDOFF[dtype], SMALLEST_SUBNORMAL[dtype]
     libm = 2 * LIBM_ULPS  # in unit roundoffs
-    tiny = SMALLEST_SUBNORMAL[dtype]
     context, weights = [], []
     for b, t, attended in _rows(query, values, mask):
         sums, sum_errors = [], []
@@ -72,22 +67,22 @@ def rounding(
             total = query[b, *t] @ query_kernel + key @ key_kernel  # (U,)
             error = _product_error(query[b, *t], query_kernel, dtype) + _product_error(key, key_kernel, dtype)
             sums.append(total)
-            sum_errors.append(error + UNIT_ROUNDOFF[inner] * (np.abs(total) + error))
+            sum_errors.append(error + unit * (np.abs(total) + error))
         sum_, error = np.array(sums), np.array(sum_errors)  # (S, U)
 
         tanh = np.tanh(sum_)
         reach = np.maximum(np.tanh(sum_ + error) - tanh, tanh - np.tanh(sum_ - error))  # tanh is monotone
-        tanh_error = reach + libm * UNIT_ROUNDOFF[inner] * (np.abs(tanh) + reach)
+        tanh_error = reach + libm * unit * (np.abs(tanh) + reach)
 
         score = tanh @ scale  # (S,)
         magnitude = (np.abs(tanh) + tanh_error) @ np.abs(scale)
-        score_error = tanh_error @ np.abs(scale) + gamma(len(scale) + 2, inner) * magnitude + len(scale) * tiny
-        score_error += UNIT_ROUNDOFF[inner] * 2 * magnitude.max()  # the largest score is subtracted
+        score_error = tanh_error @ np.abs(scale) + gamma(len(scale) + 2, dtype) * magnitude + len(scale) * tiny
+        score_error += unit * 2 * magnitude.max()  # the largest score is subtracted
 
         row = _softmax(score, attended)
         # A score off by d multiplies its power by e^d at most, and the sum that divides it by the largest e^d.
-        factor = np.exp(score_error + score_error.max()) * (1 + gamma(2 * libm + len(row) + 2, inner))
-        row_error = attended * (row * ((factor - 1) + factor * UNIT_ROUNDOFF[dtype]) + len(row) * tiny)
+        factor = np.exp(score_error + score_error.max()) * (1 + gamma(2 * libm + len(row) + 2, dtype))
+        row_error = attended * (row * ((factor - 1) + factor * unit) + len(row) * tiny)
         weights.append(row_error)
 
         magnitude = (row + row_error) @ np.abs(values[b])

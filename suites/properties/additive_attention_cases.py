@@ -273,13 +273,13 @@ def as_tensor(value: Any, dtype: str) -> Any:
     return ops.cast(value, dtype) if is_float else value
 
 
-def rounding(subject: Subject, case: Case, *, score_dtype: str | None = None) -> oracle.Attention:
+def rounding(subject: Subject, case: Case) -> oracle.Attention:
     """Bounds on the rounding errors at the subject's precision.
 
     For laws that hold whatever the kernels are, a layer whose own kernels do not fit the contract is given the bounds
     of the case's kernels.
     """
-    return oracle.rounding(**case.arguments, dtype=subject.compute_dtype, score_dtype=score_dtype)
+    return oracle.rounding(**case.arguments, dtype=subject.compute_dtype)
 
 
 def gradient(subject: Subject, case: Case, name: str, cotangent: np.ndarray, *, dtype: str = "") -> np.ndarray:
