@@ -21,7 +21,7 @@ class Headline:
         place, technique, title: where, and what.
         worth: the verdict.
         benefit, cost, precision, trust: one sentence each; empty where there is nothing to say.
-        trusted: whether the reference passed every property that was run.
+        failed: how many properties the reference fails.
     """
 
     place: str
@@ -32,7 +32,7 @@ class Headline:
     cost: str
     precision: str
     trust: str
-    trusted: bool
+    failed: int
 
     @property
     def line(self) -> str:
@@ -69,7 +69,7 @@ def _headline(place: str, technique: str, title: str, rows: dict[str, list[Row]]
         _cost(costs, precision),
         _mixed(mixed),
         _trust(checked, failed),
-        bool(checked) and not failed,
+        len(failed),
     )
 
 
@@ -93,7 +93,7 @@ def _benefit(claims: dict[str, Verdict], rows: Sequence[Row]) -> str:
 
 def gain_words(row: Row) -> str:
     """By how much an arm beats its baseline, in words."""
-    pair = f"{row['arm']} over {row['baseline']} in {row['metric_title']}"
+    pair = f"{row['arm']} over {row['baseline']} in {_lower_first(row['metric_title'])}"
     where = f" at {words.setting(row['condition'])}" if row["condition"] != "{}" else ""
     if row["gain"] is None:
         return f"{pair}: no seed at which both are usable{where}"
@@ -101,6 +101,10 @@ def gain_words(row: Row) -> str:
     ends = f"[{low}, {high}]" if math.isfinite(row["low"]) and math.isfinite(row["high"]) else "(no interval)"
     unit = f" {row['unit']}" if row["unit"] else ""
     return f"{pair}: gain {gain} {ends}{unit}{where}, where the claim says more than {margin}"
+
+
+def _lower_first(title: str) -> str:
+    return title[:1].lower() + title[1:]
 
 
 def _cost(costs: Sequence[Row], precision: str) -> str:
@@ -114,20 +118,13 @@ def _cost(costs: Sequence[Row], precision: str) -> str:
     )
     suffix = "" if precision == PLAIN else f", in {precision}"
     if words.factor(low["ratio"]) == words.factor(high["ratio"]):
-        return f"{step} {_ratio(low)} the time of the same network without it: {_amount(low)}{suffix}."
+        known = {Cost.LEVEL: ", which is level", Cost.UNDECIDED: ", which this run cannot tell from none"}
+        said = known.get(Cost(low["verdict"]), "")
+        return f"{step} {_ratio(low)} the time of the same network without it{suffix}{said}."
     return (
         f"{step} from {_ratio(low)} ({low['workload']}) to {_ratio(high)} ({high['workload']}) the time of the same "
         f"network without it{suffix}."
     )
-
-
-def _amount(row: Row) -> str:
-    return {
-        Cost.COSTS: "it costs",
-        Cost.SAVES: "it saves",
-        Cost.LEVEL: "level",
-        Cost.UNDECIDED: "undecided",
-    }[Cost(row["verdict"])]
 
 
 def _ratio(row: Row) -> str:
@@ -142,7 +139,7 @@ def _mixed(ratios: Sequence[Row]) -> str:
         found = sorted(row["ratio"] for row in ratios if row["precision"] == precision)
         ends = dict.fromkeys((words.factor(found[0]), words.factor(found[-1])))
         parts.append(f"{precision} takes {' to '.join(ends)}")
-    return f"Of its float32 time, {' and '.join(parts)}."
+    return f"Beside float32, {' and '.join(parts)} the time."
 
 
 def _trust(checked: Sequence[Row], failed: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from reports.tables import Tables
 from reports.whiskers import Whiskers
 
 HERE = Path(__file__).parent
-OUTCOMES = ("passed", "failed", "not provided")
+OUTCOMES = ("failed", "not provided", "passed")
 
 
 @dataclass(frozen=True)
@@ -156,9 +156,7 @@ class Page:
                 cells = {}
                 for (precision,), checked in _grouped(of_contender, ("precision",)).items():
                     number += 1
-                    worst_first = sorted(
-                        checked, key=lambda row: (-OUTCOMES.index(row["outcome"]) % 3, row["property"])
-                    )
+                    worst_first = sorted(checked, key=lambda row: (OUTCOMES.index(row["outcome"]), row["property"]))
                     cells[precision] = Cell(f"c{number}", f"{self.title(technique)}: {name}", precision, worst_first)
                 lines.append((name, cells))
             lines.sort(key=lambda line: not line[0].startswith("reference"))

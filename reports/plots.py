@@ -115,11 +115,13 @@ def _series(names: Sequence[str]) -> dict[str, tuple[str, str]]:
     return {name: (SERIES[i % len(SERIES)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(dict.fromkeys(names))}
 
 
-def _axes(height: float, left: float, bottom: float) -> tuple[Figure, Axes]:
-    """A figure of the given height (inches) whose axes leave `left` and `bottom` inches for labels."""
-    figure = Figure(figsize=(WIDTH, height))
+def _axes(height: float, left: float, bottom: float, names: Sequence[str]) -> tuple[Figure, Axes]:
+    """Axes that are `height` inches high, with `left` and `bottom` inches for labels and a legend of `names` above."""
+    legend = 0.12 + 0.19 * math.ceil(len(names) / _columns(names))
+    whole = height + bottom + legend
+    figure = Figure(figsize=(WIDTH, whole))
     figure.patch.set_visible(False)
-    axes = figure.add_axes((left / WIDTH, bottom / height, 1 - (left + 0.12) / WIDTH, 1 - (bottom + 0.38) / height))
+    axes = figure.add_axes((left / WIDTH, bottom / whole, 1 - (left + 0.12) / WIDTH, height / whole))
     axes.patch.set_visible(False)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_axisbelow(True)
@@ -130,14 +132,18 @@ def _legend(figure: Figure, axes: Axes) -> None:
     handles, names = axes.get_legend_handles_labels()
     if names:
         spacing = {"handletextpad": 0.4, "columnspacing": 1.2, "borderaxespad": 0.1}
-        figure.legend(handles, names, loc="upper left", ncols=3, frameon=False, **spacing)
+        figure.legend(handles, names, loc="upper left", ncols=_columns(names), frameon=False, **spacing)
+
+
+def _columns(names: Sequence[str]) -> int:
+    """How many names of a legend fit beside each other."""
+    return max(1, min(3, 62 // (max(map(len, names), default=0) + 6)))
 
 
 def _forest(plot: Forest) -> Figure:
     labels, series = plot.labels, _series([dot.series for dot in plot.dots])
-    figure, axes = _axes(
-        0.72 + 0.3 * len(labels), left=min(0.25 + 0.075 * max(map(len, labels)), WIDTH / 2), bottom=0.28
-    )
+    margin = min(0.25 + 0.075 * max(map(len, labels)), WIDTH / 2)
+    figure, axes = _axes(0.06 + (0.1 + 0.1 * len(series)) * len(labels), margin, 0.28, list(series))
     for number, (name, (colour, marker)) in enumerate(series.items()):
         shift = (number - (len(series) - 1) / 2) * 0.6 / len(series)
         dots = [dot for dot in plot.dots if dot.series == name]
@@ -187,10 +193,10 @@ def round_ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def _curves(plot: Curves) -> Figure:
-    figure, axes = _axes(3.0, left=0.72, bottom=0.48)
+    series = _series([curve.name for curve in plot.curves])
+    figure, axes = _axes(2.1, 0.72, 0.48, list(series))
     axes.set_xscale("log" if plot.log_x else "linear")
     axes.set_yscale("log" if plot.log_y else "linear")
-    series = _series([curve.name for curve in plot.curves])
     for number, (curve, (colour, marker)) in enumerate(zip(plot.curves, series.values(), strict=True)):
         if curve.observations:  # beside the line, each curve's at its own distance, so that none hides another
             aside = ScaledTranslation((number - (len(series) - 1) / 2) * 0.09, 0, figure.dpi_scale_trans)
