@@ -30,9 +30,9 @@ def while_built(act: Act) -> SimpleNamespace:
     """The reference, which does this when its weights are created."""
 
     class AdditiveAttention(additive_attention.AdditiveAttention):
-        def build(self, *shapes: Any) -> None:
+        def build(self, query_shape: Any, values_shape: Any, keys_shape: Any = None) -> None:
             self.kept = act()
-            super().build(*shapes)
+            super().build(query_shape, values_shape, keys_shape)
 
     return SimpleNamespace(AdditiveAttention=AdditiveAttention)
 
@@ -47,8 +47,8 @@ def in_step(act: Act) -> SimpleNamespace:
         return np.float32(0)
 
     class AdditiveAttention(additive_attention.AdditiveAttention):
-        def call(self, *arguments: Any, **options: Any) -> Any:
-            context: Any = super().call(*arguments, **options)
+        def call(self, query: Any, values: Any, keys: Any = None, mask: Any = None) -> Any:  # type: ignore[override]
+            context: Any = super().call(query, values, keys, mask)
             zero = tf.ensure_shape(tf.numpy_function(count, [], tf.float32), ())
             return context + ops.cast(zero, context.dtype)
 

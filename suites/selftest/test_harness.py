@@ -1,0 +1,176 @@
+"""The harness with real processes: contenders that misbehave, processes that are killed, and what a contender costs."""
+
+import os
+import re
+import signal
+import statistics
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import psutil
+import pytest
+
+from benchmarks.harness.client import Server, WorkerError
+from benchmarks.harness.lockstep import Entrant, Plan, Race, Result
+from benchmarks.workload import WITHOUT, Contender, Workload
+from reports.run_folder import key_of
+from suites.implementations import Implementation, implementation
+
+PLAN = Plan(heats=2, blocks=2, least_blocks=2, heat_s=60.0, round_s=1e-9, warm_up_s=0.0, warm_up_calls=3, limit_s=15.0)
+"""One step a round, and three of warm-up: the sixth step, at which contenders misbehave, is the second round."""
+
+SIZES = {"target": 4, "width": 8, "units": 8, "batch": 2, "source": 8}
+MISBEHAVING = {
+    "raises_in_build": ("build", r"^ValueError: .*this went wrong on purpose"),
+    "raises_in_step": ("round", r"(?s)this went wrong on purpose"),
+    "hangs": ("round", r"^no answer within the time limit of 15 s$"),
+    "kills_itself": ("round", r"^killed by SIGKILL, as the system does when memory runs out$"),
+    "exits": ("round", r"^its process exited with status 3; its last output: these are my last words$"),
+    "runs_out_of_memory": ("build", r"^out of memory$"),
+    "incomplete": ("build", r"^suites\.selftest\.misbehaving:incomplete does not provide AdditiveAttention$"),
+}
+FORKS = 10
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[list[Server]]:
+    """The preloaded server of this file, and those that took its place."""
+    servers: list[Server] = []
+    yield servers
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def server(servers: list[Server]) -> Server:
+    """A preloaded server: the same for all tests until one kills it."""
+    if not servers or not servers[-1].alive:
+        servers.append(Server("tensorflow", "cpu"))
+    servers[-1].wait_until_ready()
+    return servers[-1]
+
+
+class Kept(list[Mapping[str, Any]]):
+    """A journal in memory."""
+
+    write = list.append
+
+
+def entrant(name: str, operation: str = "gradient") -> Entrant:
+    """A contender of one small workload: the reference, the network without, or one that misbehaves."""
+    modules = {WITHOUT: "reference.additive_attention"}
+    if name in modules:
+        chosen = Implementation("additive_attention", name, modules[name])
+    else:
+        known = name if name == "reference" else f"suites.selftest.misbehaving:{name}"
+        chosen = implementation("additive_attention", known)
+    workload = Workload("additive_attention", "small", SIZES, {"quick": (operation,)})
+    asked = Contender(workload, operation, chosen, "float32", "tensorflow", "cpu", "quick").asked()
+    return Entrant(key_of(asked), asked, chosen.module)
+
+
+def race(server: Server, names: list[str], plan: Plan = PLAN, journal: Kept | None = None) -> dict[str, Result]:
+    """The results of a race by name."""
+    entrants = {name: entrant(name) for name in names}
+    results = Race(list(entrants.values()), lambda: server, plan, Kept() if journal is None else journal).run()
+    return {name: results[each.key] for name, each in entrants.items()}
+
+
+def descendants() -> list[psutil.Process]:
+    """The server and its workers, oldest first."""
+    return sorted(psutil.Process().children(recursive=True), key=lambda process: (process.create_time(), process.pid))
+
+
+def state() -> tuple[set[int], list[int]]:
+    """The processes under this one, and how many descriptors each of them and this one hold."""
+    processes = [psutil.Process(), *descendants()]
+    return {process.pid for process in processes}, [process.num_fds() for process in processes]
+
+
+def test_contenders_that_misbehave_fail_alone_with_a_reason(server: Server) -> None:
+    before = state()
+    results = race(server, ["reference", *MISBEHAVING])
+    planned = [(heat, block) for heat in range(PLAN.heats) for block in range(PLAN.blocks) for _ in range(2)]
+    assert results["reference"].failure is None
+    assert [(r.heat, r.block) for r in results["reference"].rounds] == planned
+    said = {name: results[name].failure for name in MISBEHAVING}
+    for name, (phase, reason) in MISBEHAVING.items():
+        failure = said[name]
+        assert failure is not None, f"{name} finished"
+        assert (failure.phase, bool(re.search(reason, str(failure)))) == (phase, True), f"{name}: {failure}"
+        assert failure.not_provided == (name == "incomplete")
+        assert len(results[name].rounds) == (phase == "round"), f"{name} keeps the round before"
+    assert state() == before, "processes or descriptors are left"
+
+
+def test_a_worker_killed_from_outside_keeps_its_rounds_and_the_race_goes_on(server: Server) -> None:
+    class Killing(Kept):
+        def write(self, entry: Mapping[str, Any]) -> None:
+            self.append(entry)
+            if (entry["heat"], entry.get("block")) == (1, 0):
+                os.kill(descendants()[-1].pid, signal.SIGKILL)  # the youngest: the entrant that was forked last
+
+    journal = Killing()
+    results = race(server, ["reference", WITHOUT], journal=journal)
+    killed = results[WITHOUT]
+    assert "SIGKILL" in str(killed.failure)
+    assert [(r.heat, r.block) for r in killed.rounds] == [(0, 0), (0, 0), (0, 1), (0, 1), (1, 0), (1, 0)]
+    assert len(results["reference"].rounds) == 2 * PLAN.heats * PLAN.blocks
+    written = [round_ for entry in journal for round_ in entry.get("rounds", [])]
+    assert sorted(seconds for _, seconds in written) == sorted(
+        r.seconds for each in results.values() for r in each.rounds
+    )
+
+
+def test_peak_memory_is_each_contenders_own_and_the_step_is_not_traced_again(server: Server) -> None:
+    plan = Plan(heats=1, blocks=1, least_blocks=1, heat_s=1.0, round_s=0.1, warm_up_s=0.1)
+    facts = {name: result.finished[0] for name, result in race(server, ["reference", "hoards"], plan).items()}
+    peaks = {name: fact["memory"]["peak_bytes"] for name, fact in facts.items()}
+    if peaks["reference"] is None:
+        pytest.skip("this system does not tell a process's peak memory")
+    assert peaks["hoards"] - peaks["reference"] >= 200_000_000  # it holds 200 MiB; their heaps differ by less than 5%
+    for fact in facts.values():
+        assert fact["traces"] >= 1
+        assert fact["retraces"] == 0
+        assert fact["loops"] > 1
+        assert fact["first_call_s"] > 3 * fact["call_s"], "the first call traces and compiles"
+
+
+def test_starting_a_contender_costs_less_than_a_tenth_of_the_import(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seconds = []
+    for _ in range(FORKS):
+        started = time.perf_counter()
+        with server.fork() as worker:
+            worker.ask("hello", limit_s=60.0)
+            seconds.append(time.perf_counter() - started)
+    with capsys.disabled():
+        print(  # noqa: T201 - a measurement, for whoever reads the log
+            f"\nfrom fork request to ready worker, {FORKS} times: median {statistics.median(seconds):.3f} s, "
+            f"from {min(seconds):.3f} to {max(seconds):.3f} s; importing the framework took {server.import_s:.1f} s"
+        )
+    assert statistics.median(seconds) < server.import_s / 10
+
+
+def test_a_failure_before_the_framework_is_there_is_explained() -> None:
+    server = Server("no_such_backend", "cpu")
+    with pytest.raises(RuntimeError, match="ModuleNotFoundError: No module named 'no_such_backend'"):
+        server.fork()
+    assert not server.alive
+    server.close()
+
+
+def test_a_killed_server_takes_its_workers_along_and_says_so(server: Server) -> None:
+    with server.fork() as busy, server.fork() as idle:
+        processes = [psutil.Process(worker.pid) for worker in (busy, idle)]
+        busy.send("build", asked=dict(entrant("reference").asked), module="reference.additive_attention")
+        psutil.Process(processes[0].ppid()).kill()
+        _, alive = psutil.wait_procs(processes, timeout=10)
+        assert not alive
+        for worker in (busy, idle):
+            with pytest.raises(WorkerError, match="server is gone"):
+                worker.ask("hello", limit_s=60.0)
+    with pytest.raises(RuntimeError, match="ended or hung"):
+        server.fork()
