@@ -160,8 +160,9 @@ class RunFolder:
         write_atomically(self.path / TIMINGS, json.dumps(finite_or_null(timings), indent=1, allow_nan=False) + "\n")
 
     def keys(self) -> set[str]:
-        """The keys of all rows that need not be measured again; failed contenders are tried again."""
+        """The keys of all rows that need not be measured again; contenders that failed are tried again."""
         rows = self.properties() + self.trials()
+        rows += [row for row in self.failures() if row.get("outcome") == "not provided"]  # nothing went wrong
         return {row["key"] for row in rows} | {entry["extra_info"]["key"] for entry in self.timings()}
 
 

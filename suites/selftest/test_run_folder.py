@@ -102,8 +102,9 @@ def test_a_line_damaged_elsewhere_is_named(folder: RunFolder) -> None:
 def test_failed_contenders_are_tried_again(folder: RunFolder) -> None:
     folder.append("properties.jsonl", {"key": "a", "outcome": "failed"})
     folder.append("trials.jsonl", {"key": "b"})
-    folder.write_timings({"benchmarks": [{"extra_info": {"key": "c"}}], "failures": [{"key": "d"}]})
-    assert folder.keys() == {"a", "b", "c"}
+    failures = [{"key": "d", "outcome": "failed"}, {"key": "e", "outcome": "not provided"}]
+    folder.write_timings({"benchmarks": [{"extra_info": {"key": "c"}}], "failures": failures})
+    assert folder.keys() == {"a", "b", "c", "e"}
 
 
 # --- whole files
