@@ -8,7 +8,7 @@ from typing import Any
 
 from reports import verdicts
 from reports.run_folder import Row
-from reports.statistics import Interval, Rounds, false_discovery, step_ratio, t_interval
+from reports.statistics import Interval, Rounds, false_discovery, moderate, step_ratio, t_interval
 
 RATIO_COLUMNS = (
     *("place", "technique", "device", "scale", "workload", "parameters", "operation"),
@@ -79,11 +79,23 @@ def ratios(samples: Iterable[Sample]) -> tuple[list[Row], list[Row]]:
                 implementations.append(_compare(sample, against))
             if row["precision"] != PLAIN and (plain := _of(race, row["implementation"], row, PLAIN)):
                 precisions.append(_compare(sample, plain))
-    pairs = implementations + precisions
-    q_values = false_discovery([ratio.p for _, ratio in pairs])
-    for (row, ratio), q in zip(pairs, q_values.tolist(), strict=True):
-        row |= {"q": q, "verdict": verdicts.of_ratio(ratio, q).value}
-    return [row for row, _ in implementations], [row for row, _ in precisions]
+    rows = implementations + precisions
+    intervals = _moderated(rows)
+    q_values = false_discovery([ratio.p for ratio in intervals])
+    for row, ratio, q in zip(rows, intervals, q_values.tolist(), strict=True):
+        row |= {name: getattr(ratio, name) for name in ("low", "high", "p", "units", "basis")}
+        row |= {"ratio": ratio.estimate, "q": q, "verdict": verdicts.of_ratio(ratio, q).value}
+    return implementations, precisions
+
+
+def _moderated(rows: Sequence[Row]) -> list[Interval]:
+    """The rows' intervals, taken out of them; those of one machine share what they show of how heats vary."""
+    intervals: list[Interval] = [row.pop("interval") for row in rows]
+    for place in {row["place"] for row in rows}:
+        here = [i for i, row in enumerate(rows) if row["place"] == place]
+        for i, interval in zip(here, moderate([intervals[i] for i in here]), strict=True):
+            intervals[i] = interval
+    return intervals
 
 
 def _of(race: Sequence[Sample], implementation: str, row: Row, precision: str) -> Sample | None:
@@ -94,20 +106,17 @@ def _of(race: Sequence[Sample], implementation: str, row: Row, precision: str) -
     return min(found, key=lambda sample: preferred.get(sample[0]["backend"], 2), default=None)
 
 
-def _compare(sample: Sample, against: Sample) -> tuple[Row, Interval]:
+def _compare(sample: Sample, against: Sample) -> Row:
     (row, rounds), (baseline, baseline_rounds) = sample, against
-    ratio = step_ratio(rounds, baseline_rounds)
     memory, baseline_memory = row["memory_bytes"], baseline["memory_bytes"]
-    compared = {name: row[name] for name in RATIO_COLUMNS if name in row and name not in ("low", "high", "basis")} | {
+    return {name: row[name] for name in RATIO_COLUMNS if name in row} | {
         "baseline": baseline["implementation"],
         "baseline_backend": baseline["backend"],
         "baseline_precision": baseline["precision"],
         "baseline_key": baseline["key"],
         "memory_ratio": memory / baseline_memory if memory and baseline_memory else None,
-        "ratio": ratio.estimate,
-        **{name: getattr(ratio, name) for name in ("low", "high", "p", "units", "basis")},
+        "interval": step_ratio(rounds, baseline_rounds),
     }
-    return compared, ratio
 
 
 def claims(trials: Iterable[Row], definitions: Mapping[tuple[str, str], Row]) -> list[Row]:

@@ -165,6 +165,62 @@ def step_ratio(contender: Rounds, baseline: Rounds) -> Interval:
     return t_interval([np.median(differences[heats == heat]) for heat in distinct], "heats").exp()
 
 
+def moderate(ratios: Sequence[Interval]) -> list[Interval]:
+    """Let the ratios of one machine learn from each other how much processes differ.
+
+    A ratio of three heats has two degrees of freedom, and so an interval of more than four standard errors either way,
+    though dozens of ratios of the same run show how much heats usually vary. The variance of each is therefore drawn
+    towards the common one, as far as the variances resemble each other (Smyth, "Linear models and empirical Bayes
+    methods for assessing differential expression", SAGMB 3:3, 2004, section 3: moderated t). Estimates stay as
+    they are; so do ratios without an interval over heats, and runs with fewer than `LEAST_TO_MODERATE` ratios.
+    """
+    own = [i for i, ratio in enumerate(ratios) if ratio.basis == "heats" and ratio.known and ratio.low < ratio.high]
+    if len(own) < LEAST_TO_MODERATE:
+        return list(ratios)
+    degrees = np.array([ratios[i].units - 1.0 for i in own])
+    reach = np.array([math.log(ratios[i].high / ratios[i].low) / 2 for i in own])
+    variances = (degrees + 1) * (reach / [_t_quantile(d) for d in degrees]) ** 2  # of one heat's log ratio
+    prior_degrees, prior = _variance_prior(variances, degrees)
+    moderated = list(ratios)
+    for i, own_degrees, variance in zip(own, degrees.tolist(), variances.tolist(), strict=True):
+        total = prior_degrees + own_degrees
+        shared = (prior_degrees * prior + own_degrees * variance) / total
+        ratio = ratios[i]
+        error = math.sqrt(shared / ratio.units)
+        moderated[i] = _t(math.log(ratio.estimate), error, total, ratio.units, ratio.basis, 0.0).exp()
+    return moderated
+
+
+LEAST_TO_MODERATE = 10
+"""Fewer variances than this say too little about how they are distributed."""
+
+_NO_SPREAD = 1e6  # prior degrees of freedom where all variances are alike
+
+
+def _variance_prior(variances: Floats, degrees: Floats) -> tuple[float, float]:
+    """Degrees of freedom and scale of the scaled inverse chi-square prior of variances, by moments of their logarithms.
+
+    Smyth 2004, section 6.2; variances, degrees: (n,).
+    """
+    logs = np.log(variances) - special.digamma(degrees / 2) + np.log(degrees / 2)
+    excess = float(logs.var(ddof=1) - special.polygamma(1, degrees / 2).mean())
+    half = _inverse_trigamma(excess) if excess > 0 else _NO_SPREAD
+    half = min(half, _NO_SPREAD)
+    return 2 * half, float(np.exp(logs.mean() + special.digamma(half) - math.log(half)))
+
+
+def _inverse_trigamma(value: float) -> float:
+    """The y with trigamma(y) = value > 0, by Newton's method on 1/trigamma (Smyth 2004, appendix)."""
+    y = 0.5 + 1 / value
+    for _ in range(50):
+        trigamma = float(special.polygamma(1, y))
+        step = trigamma * (1 - trigamma / value) / float(special.polygamma(2, y))
+        y += step
+        if -step / y < 1e-8:
+            break
+    return y
+
+
 def _heat_logs(rounds: Rounds) -> Floats:
     return np.array([np.median(np.log(rounds.seconds[rounds.heat == heat])) for heat in np.unique(rounds.heat)])
 

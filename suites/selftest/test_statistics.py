@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from reports.statistics import Interval, Rounds, false_discovery, step_ratio, step_time, t_interval, welch_interval
+from reports.statistics import (
+    Interval,
+    Rounds,
+    false_discovery,
+    moderate,
+    step_ratio,
+    step_time,
+    t_interval,
+    welch_interval,
+)
 
 HEATS, BLOCKS = 4, 3
 finite = st.floats(-1e3, 1e3)
@@ -196,3 +205,33 @@ def test_unusable_rounds_are_missing_and_not_zero() -> None:
     assert rounds.seconds.tolist() == [0.01, 0.012]
     assert step_time(rounds).estimate == pytest.approx(0.011)
     assert math.isnan(step_time(Rounds.of("race", [], [], [])).estimate)
+
+
+def heats_of_many_races(rng: np.random.Generator, races: int, heats: int) -> list[Interval]:
+    """Plain intervals of races whose processes vary differently: by 2% or so, inverse chi-square with 5 degrees."""
+    spread = 0.02 * np.sqrt(5 / rng.chisquare(5, size=races))
+    return [t_interval(math.log(1.05) + rng.normal(0, each, size=heats), "heats").exp() for each in spread]
+
+
+def test_moderated_intervals_are_honest_and_much_narrower() -> None:
+    """Bounds as above. Wrong variants: one pooled variance for all races; the prior's degrees of freedom not added."""
+    rng, races, runs = np.random.default_rng(11), 30, 80
+    plain = [heats_of_many_races(rng, races, heats=3) for _ in range(runs)]
+    moderated = [interval for run in plain for interval in moderate(run)]
+    held = sum(interval.low <= 1.05 <= interval.high for interval in moderated)
+    low, high = stats.binom.interval(1 - 1e-6, races * runs, 0.95)
+    assert low <= held <= high
+    found = sum(interval.low > 1 for interval in moderated), sum(interval.low > 1 for run in plain for interval in run)
+    assert found[0] > 1.5 * found[1]  # a slowdown of 5% is seen more often
+    estimates = [interval.estimate for run in plain for interval in run]
+    np.testing.assert_allclose([interval.estimate for interval in moderated], estimates, rtol=1e-12)
+
+
+def test_few_ratios_and_ratios_of_one_heat_are_not_moderated() -> None:
+    """Wrong variant: a prior learnt from three ratios, or lent to an interval over blocks."""
+    rng = np.random.default_rng(12)
+    few = heats_of_many_races(rng, 9, heats=3)
+    assert moderate(few) == few
+    blocks = t_interval([0.1, 0.2, 0.4], "blocks").exp()
+    exact = t_interval([0.1, 0.1], "heats").exp()
+    assert moderate([*heats_of_many_races(rng, 12, heats=3), blocks, exact])[-2:] == [blocks, exact]
