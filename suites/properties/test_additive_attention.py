@@ -48,18 +48,22 @@ def sum_bound(case: Case, subject: Subject) -> float:
 # The formula
 
 
-def test_query_decides(subject: Subject) -> None:
+APART = SMALL.but(
+    query=np.array([[0.0]]),
+    values=np.array([[[-1.0], [1.0]]]),
+    query_kernel=np.ones((1, 4)),
+    key_kernel=np.ones((1, 4)),
+    scale=np.ones(4),
+)
+"""At query 0 the keys alone decide; query 64 saturates every tanh, so that all scores are nearly equal."""
+
+
+@given(case=st.just(APART))
+def test_query_decides(subject: Subject, case: Case) -> None:
     """Different queries over the same values give different contexts."""
-    # At query 0 the keys alone decide; 64 saturates every tanh, so that all scores are nearly equal.
-    values, ones = np.array([[[-1.0], [1.0]]]), np.ones((1, 4))
-    near = Case(np.array([[0.0]]), values, None, None, query_kernel=ones, key_kernel=ones, scale=np.ones(4))
-    far = near.but(query=np.array([[64.0]]))
-    contexts = [context_of(subject, case).tolist() for case in (near, far)]
-    check(
-        contexts[0] != contexts[1],
-        f"the query has no effect: over the values {values.tolist()}, the query {near.query.tolist()} and the query "
-        f"{far.query.tolist()} both give the context {contexts[0]}",
-    )
+    other = case.but(query=np.array([[64.0]]))
+    here, there = context_of(subject, case).tolist(), context_of(subject, other).tolist()
+    check(here != there, f"the query has no effect: {case.query.tolist()} and {other.query.tolist()} both give {here}")
 
 
 @example(case=SMALL_STEPS)
