@@ -123,6 +123,7 @@ def configure_hypothesis(config: pytest.Config) -> None:
         database=None,
         derandomize=config.getoption("hypothesis_seed", None) is None,
         print_blob=False,
+        report_multiple_bugs=False,  # one smallest example per row, raised as itself and not in a group
         phases=[Phase.explicit, Phase.generate, Phase.shrink],
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.differing_executors],
     )

@@ -202,8 +202,8 @@ class ResidualBlock(_Block):
     Returns: (B, ceil(H / strides), ceil(W / strides), filters) in the policy's compute dtype.
     Raises: ValueError for an unknown shortcut, and for an identity shortcut to fewer channels.
 
-    >>> ResidualBlock(32, strides=2)(keras.ops.ones((1, 8, 8, 16))).shape
-    TensorShape([1, 4, 4, 32])
+    >>> tuple(ResidualBlock(32, strides=2)(keras.ops.ones((1, 8, 8, 16))).shape)
+    (1, 4, 4, 32)
     """
 
     def branch(self) -> list[tuple[int, int, int]]:

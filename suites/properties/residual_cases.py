@@ -18,7 +18,7 @@ from suites.properties.oracles.residual import Oracle, Rounded, Weights
 from suites.subjects import Subject
 
 BLOCKS = ("ResidualBlock", "BottleneckBlock")
-SHORTCUTS = ("projection", "identity", None)
+SHORTCUTS = ("identity", None, "projection")
 
 
 @dataclass(frozen=True)
@@ -148,13 +148,13 @@ def cases(draw: st.DrawFn, subject: Subject, *, same_shape: bool = False, **fixe
     return replace(case, channels=case.channels_out if same_shape else channels)
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=4)
 def imagenet(subject: Subject, depth: int, size: int = 32, **options: Any) -> Any:
     """An ImageNet net with 1000 classes, built once."""
     return subject.imagenet_resnet(depth, input_shape=(size, size, 3), dtype=subject.precision, **options)
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=2)
 def cifar(subject: Subject, depth: int, **options: Any) -> Any:
     """A CIFAR net for 32x32 images with 3 channels and 10 classes, built once."""
     return subject.cifar_resnet(depth, dtype=subject.precision, **options)
