@@ -10,7 +10,7 @@ from reports.run_folder import RunFolder, key_of, now
 
 FOLDER = pytest.StashKey[RunFolder | None]()
 MEASURED = pytest.StashKey[int]()
-ASKED = pytest.StashKey[dict[str, Any]]()
+ASKED = pytest.StashKey[Mapping[str, Any]]()
 
 Asked = Callable[[pytest.Item], dict[str, Any] | None]
 
