@@ -91,7 +91,7 @@ class Journal(Protocol):
         """Keep one entry."""
 
 
-def replay(entries: list[Mapping[str, Any]], recorded: Mapping[str, Result] | None = None) -> dict[str, Result]:
+def replay(entries: Iterable[Mapping[str, Any]], recorded: Mapping[str, Result] | None = None) -> dict[str, Result]:
     """The results that a race's journal holds, by key, after those that were recorded before the race.
 
     A heat that was recorded is not added again: the kill came after its record and before the journal's removal.
