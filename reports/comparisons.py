@@ -61,8 +61,8 @@ def ratios(samples: Iterable[Sample]) -> tuple[list[Row], list[Row]]:
     """Compare timings with each other.
 
     Returns:
-        Two lists of rows with `RATIO_COLUMNS`. First, every implementation over the reference at its own precision, and
-        the reference over "without": what the technique itself costs. Second, every mixed precision over float32 of
+        Two lists of rows with `RATIO_COLUMNS`. First, every peer over the reference at its own precision, and the
+        reference over "without": what the technique itself costs. Second, every mixed precision over float32 of
         the same implementation. False discoveries are controlled over both together.
     """
     races: dict[tuple[Any, ...], list[Sample]] = defaultdict(list)
@@ -75,7 +75,7 @@ def ratios(samples: Iterable[Sample]) -> tuple[list[Row], list[Row]]:
             against = _of(race, REFERENCE, row, row["precision"])
             if row["implementation"] == REFERENCE:
                 against = _of(race, WITHOUT, row, row["precision"])
-            if against:
+            if against and row["implementation"] != WITHOUT:  # which would be the reference's ratio again, inverted
                 implementations.append(_compare(sample, against))
             if row["precision"] != PLAIN and (plain := _of(race, row["implementation"], row, PLAIN)):
                 precisions.append(_compare(sample, plain))
@@ -117,6 +117,16 @@ def _compare(sample: Sample, against: Sample) -> Row:
         "memory_ratio": memory / baseline_memory if memory and baseline_memory else None,
         "interval": step_ratio(rounds, baseline_rounds),
     }
+
+
+def inverse(row: Row) -> Row:
+    """A row of ratios seen from its baseline."""
+    turned = {
+        verdicts.Cost.COSTS.value: verdicts.Cost.SAVES.value,
+        verdicts.Cost.SAVES.value: verdicts.Cost.COSTS.value,
+    }
+    estimate, low, high = (1 / row[name] if row[name] else math.inf for name in ("ratio", "high", "low"))
+    return row | {"ratio": estimate, "low": low, "high": high, "verdict": turned.get(row["verdict"], row["verdict"])}
 
 
 def claims(trials: Iterable[Row], definitions: Mapping[tuple[str, str], Row]) -> list[Row]:

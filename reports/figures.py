@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from reports.comparisons import PLAIN, REFERENCE, WITHOUT
+from reports.comparisons import PLAIN, REFERENCE
 from reports.plots import Curve, Curves, Dot, Forest, finite
 from reports.run_folder import Row
 from reports.words import contender, machine_letter
@@ -26,7 +26,7 @@ def records(frame: pd.DataFrame) -> list[Row]:
 def cost_forests(ratios: Sequence[Row], title: str) -> Iterator[Forest]:
     """What the technique costs, and what its peers take beside the reference, in the plainest precision run."""
     precision = plainest(row["precision"] for row in ratios)
-    rows = [row for row in ratios if row["precision"] == precision and row["implementation"] != WITHOUT]
+    rows = [row for row in ratios if row["precision"] == precision]
     described = f"Ratio of seconds per step with its 95% interval, {precision}, by workload."
     return _forests(rows, f"{title}, cost and peers", described, lambda row: f"{contender(row)} / {row['baseline']}")
 
@@ -102,14 +102,13 @@ def claim_curves(trials: Sequence[Row], definition: Row) -> Iterator[Curves]:
             continue
         values = [y for curve in curves for _, y in curve.observations]
         log_y = min(values) > 0 and (metric in by_ratio or max(values) > 100 * min(values))
-        y_title = f"{facts['title']} ({facts['unit']})" if facts.get("unit") else facts["title"]
         missing = sum(len(curve.missing) for curve in curves)
         title = facts["title"][:1].upper() + facts["title"][1:]
         described = (
             f"{title} over {axis} by arm; {facts['better']} is better. Every seed is a point, lines join medians."
         )
         described += f" A cross at the top marks a seed that was not finite ({missing} in all)." if missing else ""
-        yield Curves(title, described, axis, y_title, curves, log_y=log_y)
+        yield Curves(title, described, axis, facts.get("unit") or "", curves, log_y=log_y)
 
 
 def _arms(rows: Sequence[Row]) -> list[str]:

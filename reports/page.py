@@ -10,7 +10,7 @@ import jinja2
 from markupsafe import Markup
 
 from reports import figures, words
-from reports.comparisons import WITHOUT
+from reports.comparisons import WITHOUT, inverse
 from reports.headlines import Headline, gain_words, headlines
 from reports.plots import Plot, render
 from reports.run_folder import Row
@@ -165,20 +165,16 @@ class Page:
 
     def timings(self) -> list[Section]:
         """Timings by technique, grouped by workload and operation."""
-        of_reference = {
-            (row["place"], row["key"]): row
-            for row in self.rows["ratios"]
-            if row["baseline"] != WITHOUT  # over the reference, at the same precision
-        }
-        over_without = {(row["place"], row["key"]): row for row in self.rows["ratios"] if row["baseline"] == WITHOUT}
-        rows = [
-            row
-            | {
-                "ratio": of_reference.get((row["place"], row["key"])),
-                "cost": over_without.get((row["place"], row["key"])),
-            }
-            for row in self.rows["timings"]
-        ]
+        over: dict[tuple[str, str], Row] = {}  # the reference, at the same precision
+        cost: dict[tuple[str, str], Row] = {}
+        for ratio in self.rows["ratios"]:
+            if ratio["baseline"] == WITHOUT:
+                cost[ratio["place"], ratio["key"]] = ratio
+                over[ratio["place"], ratio["baseline_key"]] = inverse(ratio)
+            else:
+                over[ratio["place"], ratio["key"]] = ratio
+        places = [(row, (row["place"], row["key"])) for row in self.rows["timings"]]
+        rows = [row | {"ratio": over.get(key), "cost": cost.get(key)} for row, key in places]
         sections = []
         for technique in self._techniques("timings", "failures"):
             of_technique = [row for row in rows if row["technique"] == technique]

@@ -126,7 +126,7 @@ def test_a_planted_slowdown_of_five_per_cent_is_found(tmp_path: Path) -> None:
 
 
 def test_planted_ratios_lie_in_their_intervals(read: tables.Tables) -> None:
-    """Of 405 intervals at 95%, 20 miss; more than 50 once in 10^9 (binomial). Wrong variant: over rounds."""
+    """Of 324 intervals at 95%, 16 miss; more than 45 once in 10^9 (binomial). Wrong variant: over rounds."""
     planted = synthetic.NETWORKS | synthetic.ATTENTION
     expected = [
         planted[row.technique][row.implementation] / planted[row.technique][row.baseline]
@@ -135,7 +135,7 @@ def test_planted_ratios_lie_in_their_intervals(read: tables.Tables) -> None:
     missed = ((read["ratios"]["low"] > expected) | (read["ratios"]["high"] < expected)).sum()
     speed = [synthetic.SPEED[precision] for precision in read["precision"]["precision"]]
     missed += ((read["precision"]["low"] > speed) | (read["precision"]["high"] < speed)).sum()
-    assert missed <= 50
+    assert missed <= 45
 
 
 def test_the_newest_of_rows_asked_alike_counts_whatever_their_source(run: Path, tmp_path: Path) -> None:
@@ -263,6 +263,14 @@ def test_memory_that_was_not_measured_is_not_zero(read: tables.Tables) -> None:
     assert (read["timings"]["memory_bytes"].dropna() > 0).all()
     ratio = read["precision"].query("operation == 'train'")["memory_ratio"]
     np.testing.assert_allclose(ratio, (450 - 320) / (600 - 320))
+
+
+def test_a_ratio_is_turned_round_for_what_it_was_compared_with() -> None:
+    """Wrong variant: ends not exchanged, "costs" said of what saves, or a division by the zero of an unknown end."""
+    row = {"ratio": 1.25, "low": 1.0, "high": 2.0, "verdict": "costs", "key": "k"}
+    assert comparisons.inverse(row) == {"ratio": 0.8, "low": 0.5, "high": 1.0, "verdict": "saves", "key": "k"}
+    unknown = comparisons.inverse(row | {"low": 0.0, "high": math.inf, "verdict": "undecided"})
+    assert (unknown["low"], unknown["high"], unknown["verdict"]) == (0.0, math.inf, "undecided")
 
 
 def gain(low: float, high: float) -> Interval:
