@@ -83,7 +83,7 @@ class _Block(keras.layers.Layer):
     Weights are in the order in which they are applied: those of F first, then those of the projection.
     """
 
-    expansion = 1  # channels out = expansion * filters
+    expansion = 1  # channels_out = expansion * filters
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class _Block(keras.layers.Layer):
         _one_of("shortcut", shortcut, SHORTCUTS)
         if filters < 1 or strides < 1:
             raise ValueError(f"filters and strides must be at least 1, not {filters} and {strides}")
-        self.filters, self.strides = filters, strides
+        self.filters, self.strides, self.channels_out = filters, strides, self.expansion * filters
         self.preactivation, self.shortcut, self.zero_init_last = preactivation, shortcut, zero_init_last
 
     def branch(self) -> list[tuple[int, int, int]]:
@@ -108,9 +108,9 @@ class _Block(keras.layers.Layer):
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Make the layers of F and of the shortcut, for x of shape (B, H, W, C) with C known."""
-        channels, channels_out = input_shape[-1], self.expansion * self.filters
-        if channels is None or (self.shortcut == "identity" and channels > channels_out):
-            raise ValueError(f"no shortcut {self.shortcut!r} leads from {channels} to {channels_out} channels")
+        channels = input_shape[-1]
+        if channels is None or (self.shortcut == "identity" and channels > self.channels_out):
+            raise ValueError(f"no shortcut {self.shortcut!r} leads from {channels} to {self.channels_out} channels")
         if self.preactivation:
             self.preactivate = _normalization(channels, dtype=self.dtype_policy, name="preactivation")
         self.residual = self._make_residual(channels)
@@ -119,30 +119,31 @@ class _Block(keras.layers.Layer):
 
     def _changes_shape(self, channels: int) -> bool:
         """Whether x of so many channels has another shape than F(x)."""
-        return self.strides != 1 or channels != self.expansion * self.filters
+        return self.strides != 1 or channels != self.channels_out
 
     def _make_residual(self, channels: int) -> list[keras.layers.Layer]:
         layers: list[keras.layers.Layer] = []
         branch, dtype = self.branch(), self.dtype_policy
         for number, (filters, kernel, strides) in enumerate(branch, 1):
             # What starts at zero is what ends F: the scale of a BN (2015) or the kernel of a convolution (2016).
-            ends, zero = number == len(branch), self.zero_init_last and number == len(branch)
-            start = "zeros" if zero and self.preactivation else "he_normal"
+            bare = self.preactivation and number == len(branch)  # a convolution that no BN follows
+            zero = self.zero_init_last and number == len(branch)
+            start = "zeros" if zero and bare else "he_normal"
             layers.append(_convolution(channels, filters, kernel, strides, start, dtype=dtype, name=f"conv{number}"))
-            if not (ends and self.preactivation):
+            if not bare:
                 layers.append(_normalization(filters, "zeros" if zero else "ones", dtype=dtype, name=f"bn{number}"))
             channels = filters
         return layers
 
     def _make_projection(self, channels: int) -> list[keras.layers.Layer]:
-        channels_out, dtype = self.expansion * self.filters, self.dtype_policy
-        convolution = _convolution(channels, channels_out, 1, self.strides, dtype=dtype, name="projection")
+        dtype = self.dtype_policy
+        convolution = _convolution(channels, self.channels_out, 1, self.strides, dtype=dtype, name="projection")
         if self.preactivation:  # what it reads is normalised already
             return [convolution]
-        return [convolution, _normalization(channels_out, dtype=dtype, name="projection_bn")]
+        return [convolution, _normalization(self.channels_out, dtype=dtype, name="projection_bn")]
 
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
-        """(B, H, W, C) -> (B, ceil(H / strides), ceil(W / strides), expansion * filters), in the compute dtype."""
+        """(B, H, W, C) -> (B, ceil(H / strides), ceil(W / strides), channels_out), in the compute dtype."""
         start = ops.relu(self.preactivate(x, training=training)) if self.preactivation else x
         f = self._apply(self.residual, start, training)
         if self.projection:
@@ -170,13 +171,13 @@ class _Block(keras.layers.Layer):
         if not self._changes_shape(x.shape[-1]):
             return x
         x = x[:, :: self.strides, :: self.strides, :]  # (B, ceil(H / strides), ceil(W / strides), C)
-        missing = self.expansion * self.filters - x.shape[-1]
-        return ops.pad(x, ((0, 0), (0, 0), (0, 0), (0, missing)))  # (..., expansion * filters)
+        missing = self.channels_out - x.shape[-1]
+        return ops.pad(x, ((0, 0), (0, 0), (0, 0), (0, missing)))  # (..., channels_out)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """(B, H, W, C) -> (B, ceil(H / strides), ceil(W / strides), expansion * filters); unknown sizes stay None."""
+        """(B, H, W, C) -> (B, ceil(H / strides), ceil(W / strides), channels_out); unknown sizes stay None."""
         batch, *size, _ = input_shape
-        return (batch, *(n and -(-n // self.strides) for n in size), self.expansion * self.filters)
+        return (batch, *(n and -(-n // self.strides) for n in size), self.channels_out)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -229,7 +230,7 @@ class BottleneckBlock(_Block):
     def branch(self) -> list[tuple[int, int, int]]:
         """1x1, 3x3, 1x1."""
         on_1x1, on_3x3 = (self.strides, 1) if self.stride_on == V1 else (1, self.strides)
-        return [(self.filters, 1, on_1x1), (self.filters, 3, on_3x3), (self.expansion * self.filters, 1, 1)]
+        return [(self.filters, 1, on_1x1), (self.filters, 3, on_3x3), (self.channels_out, 1, 1)]
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
