@@ -1,6 +1,5 @@
 """Which contenders meet in which race."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -76,7 +75,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def track(request: pytest.FixtureRequest) -> Iterator[Track]:
+def track(request: pytest.FixtureRequest) -> Track:
     """The session's races."""
     return request.config.stash[TRACK]
 
