@@ -204,7 +204,9 @@ def _count_failures(conformance: Iterable[Row]) -> dict[tuple[str, ...], tuple[i
 
 
 def _contender(row: Row) -> tuple[str, ...]:
-    return tuple(row[name] for name in ("place", "technique", "implementation", "backend", "precision", "device"))
+    """What properties and timings have in common, down to the implementation's sources as they were that day."""
+    names = ("place", "technique", "implementation", "backend", "precision", "device")
+    return (*(row[name] for name in names), str(row["source"]).rpartition("-")[2])
 
 
 def _rounds(row: Row) -> Rounds:

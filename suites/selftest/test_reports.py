@@ -150,6 +150,21 @@ def test_the_newest_of_rows_asked_alike_counts_whatever_their_source(run: Path, 
     assert {name: len(frame) for name, frame in once.frames.items()} == {name: len(twice[name]) for name in once.frames}
 
 
+def test_a_timing_counts_only_properties_of_its_own_sources(tmp_path: Path) -> None:
+    """Wrong variant: a timing called right, or red, because of properties that ran on an older implementation."""
+    folder = synthetic.begin(tmp_path / "run")
+    asked = synthetic.setting("residual", "reference", "float32")
+    folder.append(PROPERTIES, synthetic.property_row(asked | {"source": "suite-edited"}, "counts_are_exact", "failed"))
+    entries = []
+    for operation, source in (("train", "bench-edited"), ("inference", "bench-older")):
+        workload = {"workload": "resnet20-digits", "parameters": {}, "operation": operation, "seed": 0}
+        entries.append(synthetic.timing_entry(asked | workload | {"source": source}, [(0.1, 0, 0), (0.1, 1, 0)]))
+    folder.write_timings({"benchmarks": entries, "failures": []})
+    timings = tables.read([folder.path])["timings"].set_index("operation")
+    assert timings["properties_failed"]["train"] == 1
+    assert timings["properties_failed"].isna()["inference"]
+
+
 def test_a_contender_that_finished_after_all_has_not_failed(tmp_path: Path) -> None:
     """Wrong variant: an old failure shown beside the timing that replaced it."""
     folder = synthetic.begin(tmp_path / "run")
