@@ -73,17 +73,16 @@ def blocks(rounds: Rounds) -> int:
 def interrupt(folder: RunFolder, session: subprocess.Popen[str], more: int, number: signal.Signals) -> bool:
     """Send the signal when the journal holds so many blocks more; whether all processes of the session then vanish."""
     known, deadline = blocks(journalled(folder)), time.monotonic() + LIMIT_S
-    while blocks(journalled(folder)) < known + more:
-        assert session.poll() is None, session.communicate()[0]
-        assert time.monotonic() < deadline, "the race does not get on"
+    while blocks(journalled(folder)) < known + more and session.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
+    if session.poll() is not None:
+        return False  # it ended by itself; its output tells why
     below = psutil.Process(session.pid).children(recursive=True)
     if number == signal.SIGKILL:
         session.kill()  # pytest alone; the others must notice
     else:
         os.killpg(session.pid, number)  # a terminal's Ctrl-C reaches all of them
-    session.wait(timeout=60)
-    alive = psutil.wait_procs(below, timeout=20)[1]
+    _, alive = psutil.wait_procs(below, timeout=20)
     return len(below) >= 3 and not alive
 
 

@@ -135,14 +135,16 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
         "import itertools, pathlib, sys; from reports.run_folder import write_atomically\n"
         "for n in itertools.count(): write_atomically(pathlib.Path(sys.argv[1]), f'{n} ' * 100_000)"
     )
+    seen: set[str] = set()
     with subprocess.Popen([sys.executable, "-c", code, str(path)], cwd=ROOT) as writer:
-        seen: set[str] = set()
-        deadline = time.monotonic() + 60
-        while len(seen) < 5 and time.monotonic() < deadline:
-            words = path.read_text(encoding="utf-8").split() if path.is_file() else ["none"] * 100_000
-            assert (len(words), len(set(words))) == (100_000, 1)
-            seen.add(words[0])
-        writer.kill()
+        try:
+            deadline = time.monotonic() + 60
+            while len(seen) < 5 and time.monotonic() < deadline:
+                words = path.read_text(encoding="utf-8").split() if path.is_file() else ["none"] * 100_000
+                assert (len(words), len(set(words))) == (100_000, 1)
+                seen.add(words[0])
+        finally:
+            writer.kill()
     assert len(seen) >= 5
     words = path.read_text(encoding="utf-8").split()
     assert (len(words), len(set(words))) == (100_000, 1)
