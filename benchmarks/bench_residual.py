@@ -8,31 +8,33 @@ import numpy as np
 from benchmarks.races import test_race  # noqa: F401 - the one test function; pytest collects it here
 from benchmarks.workload import OPERATIONS, Workload
 
-ALL = {"standard": OPERATIONS, "paper": OPERATIONS}
-RESNET20 = {"depth": 20, "classes": 10}
-RESNET50 = {"depth": 50, "classes": 1000, "channels": 3}
+RESNET20 = {"depth": 20, "stages": 3, "classes": 10}
+RESNET50 = {"depth": 50, "stages": 4, "classes": 1000, "channels": 3}
+LARGER = {"standard": OPERATIONS, "paper": OPERATIONS}
+
+
+def _workload(name: str, sizes: dict[str, int], quick: tuple[str, ...] = ()) -> Workload:
+    return Workload("residual", name, sizes, LARGER | {"quick": quick})
+
 
 WORKLOADS = (
-    Workload(
-        "residual", "resnet20-digits", RESNET20 | {"side": 8, "channels": 1, "batch": 64}, ALL | {"quick": OPERATIONS}
-    ),
-    Workload(
-        "residual", "resnet20-32x32", RESNET20 | {"side": 32, "channels": 3, "batch": 32}, ALL | {"quick": ("train",)}
-    ),
-    Workload("residual", "resnet50-32x32", RESNET50 | {"side": 32, "batch": 8}, ALL | {"quick": ("inference",)}),
-    Workload("residual", "resnet50-128x128", RESNET50 | {"side": 128, "batch": 8}, ALL),
+    _workload("resnet20-digits", RESNET20 | {"side": 8, "channels": 1, "batch": 64}, ("train", "inference")),
+    _workload("resnet20-32x32", RESNET20 | {"side": 32, "channels": 3, "batch": 32}, ("inference",)),
+    _workload("resnet50-32x32", RESNET50 | {"side": 32, "batch": 8}, ("inference",)),
+    _workload("resnet50-128x128", RESNET50 | {"side": 128, "batch": 8}),
     Workload("residual", "resnet50-224x224", RESNET50 | {"side": 224, "batch": 64}, {"paper": OPERATIONS}),
 )
+"""The network, its images, and what is timed at quick scale; three stages are the CIFAR family, four ImageNet's."""
 
 
 def model(subject: Any, parameters: Mapping[str, int], **options: Any) -> Any:
     """The network, from images (B, side, side, C) to float32 logits (B, classes)."""
-    side, depth = parameters["side"], parameters["depth"]
+    side = parameters["side"]
     sizes = {"classes": parameters["classes"], "input_shape": (side, side, parameters["channels"])}
-    family = subject.cifar_resnet if (depth - 2) % 6 == 0 else subject.imagenet_resnet
-    if depth == 50:
-        options = {"stride_on": "1x1", **options}  # v1, as in keras.applications: the same work for every contender
-    return family(depth, **sizes, **options, dtype=subject.precision)
+    if parameters["stages"] == 3:
+        return subject.cifar_resnet(parameters["depth"], **sizes, **options, dtype=subject.precision)
+    v1 = {"stride_on": "1x1"}  # as in keras.applications, so that every contender does the same work
+    return subject.imagenet_resnet(parameters["depth"], **sizes, **v1, **options, dtype=subject.precision)
 
 
 def without(subject: Any, parameters: Mapping[str, int]) -> Any:

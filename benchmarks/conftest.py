@@ -32,10 +32,11 @@ def race(config: pytest.Config, technique: str, workload: Workload, operation: s
     asked = [chosen for chosen in option.implementation if chosen.technique == technique and chosen != reference]
     others = asked or (peers(technique, option.backend) if not option.implementation else [])
     left_out = Implementation(technique, WITHOUT, reference.module)
+    once = option.precision[:1] if option.scale == "quick" else option.precision  # quick: the cost in one precision
     return [
         Contender(workload, operation, chosen, precision, option.backend, option.device, option.scale)
         for chosen in (reference, *others, left_out)
-        for precision in option.precision
+        for precision in (once if chosen is left_out else option.precision)
     ]
 
 

@@ -26,13 +26,14 @@ def wanted(config: pytest.Config, technique: str) -> list[Implementation]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One item per implementation and precision."""
+    """One item per implementation and precision; what is marked as ``structure`` is tested in the first precision."""
     if "subject" in metafunc.fixturenames:
         option = metafunc.config.option
+        structural = any(mark.name == "structure" for mark in metafunc.definition.iter_markers())
         subjects = [
             Subject(chosen, precision, option.backend, option.device, option.scale)
             for chosen in wanted(metafunc.config, technique_of(metafunc.module.__file__))
-            for precision in option.precision
+            for precision in option.precision[: 1 if structural else None]
         ]
         metafunc.parametrize("subject", subjects, ids=str, scope="module")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -332,6 +333,7 @@ def test_scores_are_computed_in_float32(subject: Subject) -> None:
     assert_within(context_of(subject, case, contract=True), truth, bound, "context")
 
 
+@pytest.mark.structure
 @example(case=SMALL_FULL)
 @given(case=cases(ANY, keyed=True, masked=True))
 def test_gradient_is_right_in_float64(subject: Subject, case: Case) -> None:
@@ -384,6 +386,7 @@ MISFITS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.structure
 def test_misfits_are_refused(subject: Subject) -> None:
     """The function answers arguments of the wrong rank, size or mask type with ValueError, and never broadcasts."""
     for what, change in MISFITS.items():

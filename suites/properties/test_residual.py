@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,6 +54,7 @@ def test_output_shape_and_dtype(subject: Subject, data: st.DataObject) -> None:
 # --- blocks: the shortcut
 
 
+@pytest.mark.structure
 @given(data=st.data())
 def test_projection_exactly_when_shape_changes(subject: Subject, data: st.DataObject) -> None:
     """A block projects exactly when channels or size change, with a BN of its own unless it is pre-activated."""
@@ -226,6 +228,7 @@ def _has_published_counts(subject: Subject, model: Any, trainable: int, statisti
     assert counted == (trainable, statistics), f"{counted} parameters and statistics, expected {trainable, statistics}"
 
 
+@pytest.mark.structure
 def test_basic_counts(subject: Subject) -> None:
     """ResNet-18 and 34 have the published parameters and BN statistics, to the unit."""
     for depth in draw.depths(subject, (18,), (34,)):
@@ -233,6 +236,7 @@ def test_basic_counts(subject: Subject) -> None:
         _has_published_counts(subject, draw.imagenet(subject, depth, size=224), counts.trainable, counts.statistics)
 
 
+@pytest.mark.structure
 def test_bottleneck_counts(subject: Subject) -> None:
     """ResNet-50, 101 and 152 have the published parameters and BN statistics, convolution biases aside, to the unit."""
     for depth in draw.depths(subject, (50,), (101, 152)):
@@ -240,6 +244,7 @@ def test_bottleneck_counts(subject: Subject) -> None:
         _has_published_counts(subject, draw.imagenet(subject, depth), counts.trainable, counts.statistics)
 
 
+@pytest.mark.structure
 def test_preactivation_counts(subject: Subject) -> None:
     """Pre-activation ResNet-50, 101 and 152 have the published counts, convolution biases aside, to the unit."""
     for depth in draw.depths(subject, (50,), (101, 152)):
@@ -248,6 +253,7 @@ def test_preactivation_counts(subject: Subject) -> None:
         _has_published_counts(subject, model, trainable, oracle.PREACTIVATION_STATISTICS[depth])
 
 
+@pytest.mark.structure
 def test_cifar_counts(subject: Subject) -> None:
     """A CIFAR net of depth 6n + 2 has 97,216 n - 21,926 parameters and 448 n + 32 BN statistics."""
     for depth in draw.depths(subject, (8, 20), (32, 44, 56, 110)):
@@ -256,6 +262,7 @@ def test_cifar_counts(subject: Subject) -> None:
         _has_published_counts(subject, model, oracle.cifar_trainable(n), oracle.cifar_statistics(n))
 
 
+@pytest.mark.structure
 def test_plain_net_counts_as_option_a(subject: Subject) -> None:
     """A plain CIFAR net has exactly the parameters of the residual net with option A, and option B 2,752 more."""
     plain = draw.count(draw.cifar(subject, 14, shortcut=None).trainable_weights)
@@ -265,6 +272,7 @@ def test_plain_net_counts_as_option_a(subject: Subject) -> None:
     assert option_b - option_a == oracle.PROJECTIONS_ADD, f"option B adds {option_b - option_a} parameters"
 
 
+@pytest.mark.structure
 def test_depth_counts_weighted_layers(subject: Subject) -> None:
     """The convolutions that are no projections, and the last layer, are as many as the depth says."""
     asked = [(oracle.IMAGENET[50].projections, draw.imagenet(subject, 50), 50)]
@@ -280,11 +288,13 @@ def test_imagenet_logits_are_float32(subject: Subject) -> None:
     assert draw.imagenet(subject, 50).output.dtype == "float32", draw.imagenet(subject, 50).output.dtype
 
 
+@pytest.mark.structure
 def test_multiply_adds_v1(subject: Subject) -> None:
     """With the stride on the first 1x1 (v1), ResNet-50, 101 and 152 take the published multiply-adds at 224x224."""
     _has_published_multiply_adds(subject, draw.depths(subject, (50,), (101, 152)), "1x1")
 
 
+@pytest.mark.structure
 def test_multiply_adds_v1_5(subject: Subject) -> None:
     """With the stride on a 3x3 (v1.5), ResNet-18 to 152 take the published multiply-adds at 224x224."""
     _has_published_multiply_adds(subject, draw.depths(subject, (18, 50), (34, 101, 152)), "3x3")
@@ -298,6 +308,7 @@ def _has_published_multiply_adds(subject: Subject, depths: tuple[int, ...], stri
         assert counted == expected, f"depth {depth} takes {counted} multiply-adds, expected {expected}"
 
 
+@pytest.mark.structure
 def test_cifar_multiply_adds(subject: Subject) -> None:
     """A CIFAR net of depth 6n + 2 takes 14,155,776 n - 1,916,288 multiply-adds at 32x32."""
     for depth in (8, 20):
@@ -309,6 +320,7 @@ def test_cifar_multiply_adds(subject: Subject) -> None:
 # --- nets: what they compute
 
 
+@pytest.mark.structure
 def test_cifar_net_equals_oracle(subject: Subject) -> None:
     """A whole CIFAR net computed in float64 equals the oracle's logits, to within rounding."""
     x = draw.pixels((2, 8, 8, 1), seed=3)
@@ -363,6 +375,7 @@ def test_gradient_reaches_the_image(subject: Subject) -> None:
     assert gradient.any(), "the gradient is zero everywhere"
 
 
+@pytest.mark.structure
 def test_bad_arguments_are_refused(subject: Subject) -> None:
     """A depth or shortcut that does not exist raises a ValueError that lists what does."""
     if not (subject.provides("cifar_resnet") and subject.provides("ResidualBlock")):

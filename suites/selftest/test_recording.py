@@ -16,13 +16,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.bench_additive_attention import WORKLOADS
 from benchmarks.harness.lockstep import PLANS, Round
 from benchmarks.races import Recorded
 from reports.run_folder import Row, RunFolder, key_of
 from suites.implementations import ROOT
 
 LIMIT_S = 240.0
-RACE = "additive_attention/source-16/train"
+SMALLEST = next(workload for workload in WORKLOADS if workload.operations["quick"])
+OPERATION = SMALLEST.operations["quick"][0]
+ITEMS = f"{SMALLEST.name}-{OPERATION}"
+RACE = f"additive_attention/{SMALLEST.name}/{OPERATION}"
 START = (
     "import signal, sys, pytest\n"
     "signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the shell that runs the tests has ignored\n"
@@ -34,7 +38,7 @@ Rounds = dict[str, list[Round]]
 
 def start(folder: RunFolder, contender: str) -> subprocess.Popen[str]:
     """A pytest session of one race: the reference, the network without the technique, and one that misbehaves."""
-    command = [sys.executable, "-c", START, "benchmarks/bench_additive_attention.py", "-k", "source-16-train"]
+    command = [sys.executable, "-c", START, "benchmarks/bench_additive_attention.py", "-k", ITEMS]
     command += ["--results", str(folder.path), "-p", "no:cacheprovider"]
     command += ["--implementation", f"additive_attention=suites.selftest.misbehaving:{contender}"]
     return subprocess.Popen(
@@ -195,11 +199,11 @@ def test_entries_are_those_of_the_format(history: History) -> None:
         assert info["memory"]["peak_bytes"] > info["memory"]["baseline_bytes"] > 1 << 20
         for name in ("build_s", "first_call_s", "call_s", "start_s"):
             assert info[name] > 0
-        assert (info["retraces"], info["items"]) == (0, 16)
+        assert (info["retraces"], info["items"]) == (0, SMALLEST.parameters["batch"])
         assert info["loops"] * min(entry["stats"]["data"]) >= PLANS["quick"].round_s / 20
         words = shlex.split(info["command"])
         assert words[:5] == ["tox", "run", "-e", "test", "--"]
-        assert words[5].startswith("benchmarks/bench_additive_attention.py::test_race[source-16-train-")
+        assert words[5].startswith(f"benchmarks/bench_additive_attention.py::test_race[{ITEMS}-")
 
 
 def test_pytest_benchmark_compares_the_file(history: History) -> None:
@@ -209,7 +213,7 @@ def test_pytest_benchmark_compares_the_file(history: History) -> None:
     assert compared.returncode == 0, compared.stderr
     assert f"benchmark '{RACE}': 2 tests" in compared.stdout
     for name in ("reference", "without"):
-        assert f"test_race[source-16-train-{name}-float32]" in compared.stdout
+        assert f"test_race[{ITEMS}-{name}-float32]" in compared.stdout
 
 
 @given(st.lists(st.floats(min_value=0, max_value=1e6), min_size=1))
