@@ -18,7 +18,7 @@ def _workload(name: str, sizes: dict[str, int], quick: tuple[str, ...] = ()) -> 
 
 
 WORKLOADS = (
-    _workload("resnet20-digits", RESNET20 | {"side": 8, "channels": 1, "batch": 64}, ("train", "inference")),
+    _workload("resnet20-digits", RESNET20 | {"side": 8, "channels": 1, "batch": 64}, ("train",)),
     _workload("resnet20-32x32", RESNET20 | {"side": 32, "channels": 3, "batch": 32}, ("inference",)),
     _workload("resnet50-32x32", RESNET50 | {"side": 32, "batch": 8}, ("inference",)),
     _workload("resnet50-128x128", RESNET50 | {"side": 128, "batch": 8}),

@@ -32,11 +32,14 @@ def race(config: pytest.Config, technique: str, workload: Workload, operation: s
     asked = [chosen for chosen in option.implementation if chosen.technique == technique and chosen != reference]
     others = asked or (peers(technique, option.backend) if not option.implementation else [])
     left_out = Implementation(technique, WITHOUT, reference.module)
-    once = option.precision[:1] if option.scale == "quick" else option.precision  # quick: the cost in one precision
+    if option.scale != "quick":
+        compared = option.precision
+    else:  # the cost of the technique, once: of its training step, in one precision
+        compared = option.precision[:1] if operation == "train" else ()
     return [
         Contender(workload, operation, chosen, precision, option.backend, option.device, option.scale)
         for chosen in (reference, *others, left_out)
-        for precision in (once if chosen is left_out else option.precision)
+        for precision in (compared if chosen is left_out else option.precision)
     ]
 
 

@@ -46,7 +46,7 @@ class Plan:
 
 
 PLANS = {
-    "quick": Plan(heats=3, blocks=8, least_blocks=2, heat_s=2.0),
+    "quick": Plan(heats=3, blocks=8, least_blocks=2, heat_s=1.2, warm_up_s=0.1),
     "standard": Plan(heats=6, blocks=30, least_blocks=5, heat_s=20.0, warm_up_s=1.0, limit_s=1200.0),
     "paper": Plan(heats=6, blocks=60, least_blocks=10, heat_s=60.0, warm_up_s=2.0, limit_s=3600.0),
 }
