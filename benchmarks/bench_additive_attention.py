@@ -9,7 +9,7 @@ from benchmarks.races import test_race  # noqa: F401 - the one test function; py
 from benchmarks.workload import OPERATIONS, Workload
 
 SIZES = {"target": 8, "width": 64, "units": 64, "batch": 16}
-QUICK = {16: ("train",), 128: ("train",), 1024: ("train", "gradient")}
+QUICK = {16: ("train",), 128: ("train",), 1024: ("train",)}
 """What is timed at quick scale, by source length S."""
 
 WORKLOADS = tuple(

@@ -60,13 +60,19 @@ def deselect_measured(
 def row_of(item: pytest.Item, **fields: Any) -> dict[str, Any]:
     """A row for an item: the four fields that all rows share, and its own."""
     asked = item.stash[ASKED]
-    return {"key": key_of(asked), "asked": asked, "when": now(), "command": command_of(item.nodeid, asked), **fields}
+    return {"key": key_of(asked), "asked": asked, "when": now(), "command": command_of(item, asked), **fields}
 
 
-def command_of(nodeid: str, asked: Mapping[str, Any]) -> str:
-    """The command that measures a row again, from the project's folder."""
-    words = ["tox", "run", "-e", "test", "--", nodeid, "--device", asked["device"], "--precision", asked["precision"]]
-    words += ["--backend", asked["backend"], "--scale", asked["scale"]]
-    if asked["implementation"] not in ("reference", "without"):
-        words += ["--implementation", f"{asked['technique']}={asked['implementation']}"]
-    return shlex.join(words)
+def command_of(item: pytest.Item, asked: Mapping[str, Any]) -> str:
+    """The command that measures a row again, from the project's folder; a timing needs the whole of its race."""
+    options = {"--device": asked["device"], "--precision": asked["precision"], "--backend": asked["backend"]}
+    words = [item.nodeid]
+    if "workload" in asked:
+        words = [item.nodeid.partition("::")[0], "-k", f"{asked['workload']}-{asked['operation']}"]
+        options["--precision"] = ",".join(item.config.option.precision)
+    for name, value in {**options, "--scale": asked["scale"]}.items():
+        words += [name, value]
+    for chosen in item.config.option.implementation:
+        if chosen.technique == asked["technique"]:
+            words += ["--implementation", f"{chosen.technique}={chosen.name}"]
+    return shlex.join(["tox", "run", "-e", "test", "--", *words])
