@@ -32,10 +32,9 @@ def race(config: pytest.Config, technique: str, workload: Workload, operation: s
     asked = [chosen for chosen in option.implementation if chosen.technique == technique and chosen != reference]
     others = asked or (peers(technique, option.backend) if not option.implementation else [])
     left_out = Implementation(technique, WITHOUT, reference.module)
-    if option.scale != "quick":
-        compared = option.precision
-    else:  # the cost of the technique, once: of its training step, in one precision
-        compared = option.precision[:1] if operation == "train" else ()
+    compared = option.precision
+    if option.scale == "quick":  # what the technique costs, once: its training step, in one precision
+        compared = compared[:1] if operation == "train" else ()
     return [
         Contender(workload, operation, chosen, precision, option.backend, option.device, option.scale)
         for chosen in (reference, *others, left_out)
