@@ -173,6 +173,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, Any, Any]:
         ended = {"started": started, "finished": now(), "exit": int(session.exitstatus), "arguments": sys.argv[1:]}
         folder.write_run({**run, "sessions": [*run["sessions"], ended]})
     if session.config.option.report:
+        session.config.get_terminal_writer().flush()  # so that the report's path comes last
         made = subprocess.run([sys.executable, "-m", "reports", str(folder.path)], check=False)  # type: ignore[union-attr]
         if made.returncode and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR

@@ -1,5 +1,8 @@
 """One progress bar for a long run: how far it is, what it is doing, and when it will be done."""
 
+import os
+import sys
+import time
 from collections.abc import Generator
 from typing import Any
 
@@ -21,12 +24,13 @@ class Progress:
 
     def __init__(self, config: pytest.Config) -> None:
         config.option.verbose = min(config.option.verbose, -1)
-        self.console = Console(stderr=False)
+        # A descriptor of its own: while a test runs, pytest redirects the ordinary one to capture what it prints.
+        self.console = Console(file=os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8"))
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         self.bar = Bar(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self.console, transient=True)
         self.task = self.bar.add_task("collecting", total=None)
         self.file = ""
-        self.failed = 0
+        self.started = time.monotonic()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
@@ -44,7 +48,10 @@ class Progress:
         file, _, name = nodeid.partition("::")
         self.bar.update(self.task, description=f"{file.rpartition('/')[2]} {name}"[:60])
         if file != self.file and not self.console.is_terminal:
-            self.console.print(f"{file} ...", highlight=False)
+            task = self.bar.tasks[self.task]
+            done = f"{task.completed:.0f} of {task.total or 0:.0f} done in {time.monotonic() - self.started:.0f} s"
+            self.console.print(f"{file} ... ({done})", highlight=False, soft_wrap=True)
+            self.console.file.flush()
         self.file = file
 
     def describe(self, what: str) -> None:
@@ -56,7 +63,12 @@ class Progress:
         self.bar.advance(self.task)
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        """Print no letters: the bar says how far the run is, and the summary names what failed."""
-        if report.when == "call" and report.passed and not hasattr(report, "wasxfail"):
-            return "passed", "", ""
-        return None
+        """Print no letters: the bar says how far the run is, a failure gets a line, and the summary has the rest."""
+        if report.failed and report.when == "call":
+            self.console.print(f"FAILED {report.nodeid}", style="red", highlight=False, soft_wrap=True)
+            return "failed", "", "FAILED"
+        if hasattr(report, "wasxfail"):
+            return ("xfailed", "", "XFAIL") if report.skipped else ("xpassed", "", "XPASS")
+        if report.skipped:
+            return "skipped", "", "SKIPPED"
+        return ("passed", "", "PASSED") if report.when == "call" else None
