@@ -84,7 +84,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """Write the row of a property when its call, or a setup that failed, is over."""
     report = yield
     subject, folder = subject_of(item), folder_of(item.config)
-    if subject is not None and report.skipped and not hasattr(report, "wasxfail"):
+    if subject is not None and call.excinfo is not None and report.skipped and not hasattr(report, "wasxfail"):
         # pytest has made a skip of NotProvided; where in pytest that was says nothing to a reader.
         report.longrepr = (str(item.path), None, f"not provided: {call.excinfo.value}")
     interrupted = call.excinfo is not None and isinstance(call.excinfo.value, KeyboardInterrupt)
