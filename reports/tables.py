@@ -41,7 +41,18 @@ COLUMNS = {
     "precision": comparisons.RATIO_COLUMNS,
     "claims": comparisons.CLAIM_COLUMNS,
     "trials": ("place", *ASKED, "claim", "arm", "condition", "seed", "metric", "value", "seconds"),
-    "failures": ("place", *ASKED, "workload", "parameters", "operation", "seed", "phase", "reason", "rounds"),
+    "failures": (
+        "place",
+        *ASKED,
+        "workload",
+        "parameters",
+        "operation",
+        "seed",
+        "outcome",
+        "phase",
+        "reason",
+        "rounds",
+    ),
     "provenance": ("place", "run", "kind", "technique", "row"),
 }
 COLUMNS |= {
@@ -242,6 +253,7 @@ def _failure_row(run: Run, row: Row) -> Row:
         _common(run, row)
         | _workload(row["asked"])
         | {
+            "outcome": row.get("outcome", "failed"),
             "phase": row.get("phase"),
             "reason": row.get("reason"),
             "rounds": len(row.get("rounds") or []),

@@ -280,6 +280,16 @@ def test_memory_that_was_not_measured_is_not_zero(read: tables.Tables) -> None:
     np.testing.assert_allclose(ratio, (450 - 320) / (600 - 320))
 
 
+def test_what_is_not_provided_did_not_fail(tmp_path: Path) -> None:
+    """Wrong variant: a network that a peer does not offer, shown in red as one that crashed."""
+    folder = synthetic.begin(tmp_path / "run")
+    row = synthetic.failure_row() | {"outcome": "not provided", "reason": "keras does not provide cifar_resnet"}
+    folder.write_timings({"benchmarks": [], "failures": [row]})
+    page = render_page(tables.read([folder.path]))
+    assert "not provided: keras does not provide cifar_resnet" in page
+    assert "did not finish</b>" not in page
+
+
 def test_a_ratio_is_turned_round_for_what_it_was_compared_with() -> None:
     """Wrong variant: ends not exchanged, "costs" said of what saves, or a division by the zero of an unknown end."""
     row = {"ratio": 1.25, "low": 1.0, "high": 2.0, "verdict": "costs", "key": "k"}
