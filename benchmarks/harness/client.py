@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -84,7 +83,6 @@ class Server:
         ours, theirs = socket_pair()
         log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
         channel = Channel(ours)
-        started = time.perf_counter()
         with contextlib.suppress(BrokenPipeError):  # a server that is gone has no reply either, and that is explained
             socket.send_fds(self._control, [b'{"do": "fork"}'], [theirs, log.fileno()])
         os.close(theirs)
@@ -94,7 +92,7 @@ class Server:
             channel.close()
             log.close()
             raise
-        return Worker(self, pid, channel, log, time.perf_counter() - started)
+        return Worker(self, pid, channel, log)
 
     def reap(self, pid: int, timeout_s: float) -> int | None:
         """The exit status of a worker, negative for a signal; ``None`` while it runs on or if the server is gone."""
@@ -132,9 +130,8 @@ class Server:
 class Worker:
     """A contender's process, as the coordinator sees it."""
 
-    def __init__(self, server: Server, pid: int, channel: Channel, log: IO[bytes], start_s: float) -> None:
+    def __init__(self, server: Server, pid: int, channel: Channel, log: IO[bytes]) -> None:
         self.pid = pid
-        self.start_s = start_s
         self._server, self._channel, self._log = server, channel, log
         self._phase = "start"
         self._gone = False

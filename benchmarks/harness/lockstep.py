@@ -145,9 +145,12 @@ class Race:
     def _heat(self, heat: int, entrants: list[Entrant]) -> None:
         with contextlib.ExitStack() as stack:
             server = self.server()
-            workers = {entrant.key: stack.enter_context(server.fork()) for entrant in entrants}
+            workers: dict[str, Worker] = {}
             for entrant in entrants:
-                self.results[entrant.key].facts.append({"start_s": workers[entrant.key].start_s})
+                started = time.perf_counter()
+                workers[entrant.key] = stack.enter_context(server.fork())
+                self._attempt(entrant.key, workers, "hello")
+                self.results[entrant.key].facts.append({"start_s": time.perf_counter() - started})
             self._get_ready(entrants, workers)
             self._rounds(heat, workers)
             for key in workers:

@@ -73,7 +73,7 @@ class Worker:
         return {"first_call_s": self._timed(1)}
 
     def warm_up(self, seconds: float, calls: int) -> Message:
-        """Run at least so many calls for at least so long; the last one's time calibrates the rounds."""
+        """Run at least so many calls for at least so long; the fastest of the later half calibrates the rounds."""
         deadline = time.perf_counter() + seconds
         times = [self._timed(1) for _ in range(calls)]
         while time.perf_counter() < deadline:

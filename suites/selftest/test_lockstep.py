@@ -39,8 +39,6 @@ class Machine:
 class Contender:
     """Answers as a worker does."""
 
-    start_s = 0.1
-
     def __init__(self, machine: Machine) -> None:
         self.machine, self.name, self.closed = machine, "", False
 
