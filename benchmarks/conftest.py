@@ -7,7 +7,7 @@ import pytest
 from benchmarks.races import Recorded, Track
 from benchmarks.workload import WITHOUT, Contender, Workload
 from suites.implementations import Implementation, implementation, peers
-from suites.recording import deselect, deselect_measured
+from suites.recording import select
 
 TRACK = pytest.StashKey[Track]()
 
@@ -45,17 +45,12 @@ def race(config: pytest.Config, technique: str, workload: Workload, operation: s
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the techniques that ``--implementation`` does not name, and the races that are complete."""
-    named = {chosen.technique for chosen in config.option.implementation}
-    if named:
-        deselect(
-            config, items, lambda item: (c := contender_of(item)) is not None and c.workload.technique not in named
-        )
 
     def group(item: pytest.Item) -> str:
         contender = contender_of(item)
         return contender.group if contender else item.nodeid
 
-    deselect_measured(config, items, lambda item: c.asked() if (c := contender_of(item)) else None, together=group)
+    select(config, items, lambda item: c.asked() if (c := contender_of(item)) else None, together=group)
 
 
 def contender_of(item: pytest.Item) -> Contender | None:

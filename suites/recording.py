@@ -20,41 +20,35 @@ def folder_of(config: pytest.Config) -> RunFolder | None:
     return config.stash.get(FOLDER, None)
 
 
-def deselect(config: pytest.Config, items: list[pytest.Item], unwanted: Callable[[pytest.Item], bool]) -> None:
-    """Take items out of the session; pytest counts them as deselected."""
-    out = [item for item in items if unwanted(item)]
-    if out:
-        config.hook.pytest_deselected(items=out)
-        items[:] = [item for item in items if not unwanted(item)]
-
-
-def deselect_measured(
+def select(
     config: pytest.Config,
     items: list[pytest.Item],
     asked_of: Asked,
     together: Callable[[pytest.Item], str] = lambda item: item.nodeid,
 ) -> None:
-    """Note what each item is asked, and take out those whose row the run folder already has.
+    """Note what each item is asked; take out what ``--implementation`` does not name, and what has been measured.
 
     Args:
         config: the session's configuration.
-        items: the collected items, changed in place.
+        items: the collected items, changed in place; pytest counts those taken out as deselected.
         asked_of: what an item is asked, or ``None`` for an item that writes no row of this kind.
         together: names the items that are taken out together or not at all; by default each stands alone.
     """
-    concerned = []
-    for item in items:
-        asked = asked_of(item)
-        if asked is not None:
-            item.stash[ASKED] = asked
-            concerned.append(item)
+    asked = {item: answer for item in items if (answer := asked_of(item)) is not None}
+    for item, answer in asked.items():
+        item.stash[ASKED] = answer
+    named = {chosen.technique for chosen in config.option.implementation}
+    out = {item for item in asked if named and asked[item]["technique"] not in named}
     folder = folder_of(config)
     if folder is not None:
-        measured = folder.keys()
-        wanted = {together(item) for item in concerned if key_of(item.stash[ASKED]) not in measured}
-        out = {item for item in concerned if together(item) not in wanted}
-        deselect(config, items, out.__contains__)
-        config.stash[MEASURED] = config.stash.get(MEASURED, 0) + len(out)
+        keys = folder.keys()
+        wanted = {together(item) for item in asked if key_of(asked[item]) not in keys}
+        measured = {item for item in asked if together(item) not in wanted} - out
+        config.stash[MEASURED] = config.stash.get(MEASURED, 0) + len(measured)
+        out |= measured
+    if out:
+        config.hook.pytest_deselected(items=[item for item in items if item in out])
+        items[:] = [item for item in items if item not in out]
 
 
 def row_of(item: pytest.Item, **fields: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 
 from suites.claims.claim import Trial
 from suites.implementations import implementation
-from suites.recording import deselect, deselect_measured
+from suites.recording import select
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -46,15 +46,7 @@ def trial_of(item: pytest.Item) -> Trial | None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the techniques that ``--implementation`` does not name, and what has been measured already."""
-    named = {chosen.technique for chosen in config.option.implementation}
-
-    def not_named(item: pytest.Item) -> bool:
-        trial = trial_of(item)
-        return trial is not None and trial.implementation.technique not in named
-
-    if named:
-        deselect(config, items, not_named)
-    deselect_measured(config, items, lambda item: trial.asked(_module(item)) if (trial := trial_of(item)) else None)
+    select(config, items, lambda item: trial.asked(_module(item)) if (trial := trial_of(item)) else None)
 
 
 def _module(item: pytest.Item) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from suites.implementations import Implementation, implementation, peers, source_digest
-from suites.recording import ASKED, deselect, deselect_measured, folder_of, row_of
+from suites.recording import ASKED, folder_of, row_of, select
 from suites.subjects import Subject
 
 TIME_LIMIT_S = 180
@@ -47,19 +47,10 @@ def subject_of(item: pytest.Item) -> Subject | None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the techniques that ``--implementation`` does not name, and what has been measured already."""
-    named = {chosen.technique for chosen in config.option.implementation}
-    if named:
-        deselect(
-            config, items, lambda item: (subject := subject_of(item)) is not None and _technique(subject) not in named
-        )
-    deselect_measured(config, items, _asked)
+    select(config, items, _asked)
     for item in items:
         if subject_of(item) is not None and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(TIME_LIMIT_S, method="signal"))
-
-
-def _technique(subject: Subject) -> str:
-    return subject.implementation.technique
 
 
 def _asked(item: pytest.Item) -> dict[str, Any] | None:
