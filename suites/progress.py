@@ -50,7 +50,7 @@ class Progress:
         if file != self.file and not self.console.is_terminal:
             task = self.bar.tasks[self.task]
             done = f"{task.completed:.0f} of {task.total or 0:.0f} done in {time.monotonic() - self.started:.0f} s"
-            self.console.print(f"{file} ... ({done})", highlight=False, soft_wrap=True)
+            self.console.print(f"{file} ... ({done})", markup=False, highlight=False, soft_wrap=True)
             self.console.file.flush()
         self.file = file
 
@@ -65,7 +65,7 @@ class Progress:
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """Print no letters: the bar says how far the run is, a failure gets a line, and the summary has the rest."""
         if report.failed and report.when == "call":
-            self.console.print(f"FAILED {report.nodeid}", style="red", highlight=False, soft_wrap=True)
+            self.console.print(f"FAILED {report.nodeid}", style="red", markup=False, highlight=False, soft_wrap=True)
             return "failed", "", "FAILED"
         if hasattr(report, "wasxfail"):
             return ("xfailed", "", "XFAIL") if report.skipped else ("xpassed", "", "XPASS")
