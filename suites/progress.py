@@ -18,6 +18,9 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 
+WIDTH = 36
+"""Characters of what is being done, so that the bar and its times fit a terminal of 80 columns."""
+
 
 class Progress:
     """Replaces pytest's letter per item; where the output is no terminal, prints one line per file instead."""
@@ -26,7 +29,7 @@ class Progress:
         config.option.verbose = min(config.option.verbose, -1)
         # A descriptor of its own: while a test runs, pytest redirects the ordinary one to capture what it prints.
         self.console = Console(file=os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8"))
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(12), MofNCompleteColumn())
         self.bar = Bar(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self.console, transient=True)
         self.task = self.bar.add_task("collecting", total=None)
         self.file = ""
@@ -46,7 +49,7 @@ class Progress:
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Say which item has begun."""
         file, _, name = nodeid.partition("::")
-        self.bar.update(self.task, description=f"{file.rpartition('/')[2]} {name}"[:60])
+        self.bar.update(self.task, description=name.removeprefix("test_")[:WIDTH])
         if file != self.file and not self.console.is_terminal:
             task = self.bar.tasks[self.task]
             done = f"{task.completed:.0f} of {task.total or 0:.0f} done in {time.monotonic() - self.started:.0f} s"
@@ -56,7 +59,7 @@ class Progress:
 
     def describe(self, what: str) -> None:
         """Say what a long item is doing."""
-        self.bar.update(self.task, description=what[:60])
+        self.bar.update(self.task, description=what[:WIDTH])
 
     def pytest_runtest_logfinish(self) -> None:
         """Count an item as done."""
