@@ -168,13 +168,14 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, Any, Any]:
     if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and session.config.stash.get(MEASURED, 0):
         session.exitstatus = pytest.ExitCode.OK  # everything asked for had been measured before
     folder = folder_of(session.config)
-    if folder is not None:
-        run = folder.run
-        ended = {"started": started, "finished": now(), "exit": int(session.exitstatus), "arguments": sys.argv[1:]}
-        folder.write_run({**run, "sessions": [*run["sessions"], ended]})
+    if folder is None:
+        return result
+    run = folder.run
+    ended = {"started": started, "finished": now(), "exit": int(session.exitstatus), "arguments": sys.argv[1:]}
+    folder.write_run({**run, "sessions": [*run["sessions"], ended]})
     if session.config.option.report:
         session.config.get_terminal_writer().flush()  # so that the report's path comes last
-        made = subprocess.run([sys.executable, "-m", "reports", str(folder.path)], check=False)  # type: ignore[union-attr]
+        made = subprocess.run([sys.executable, "-m", "reports", str(folder.path)], check=False)
         if made.returncode and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
     return result

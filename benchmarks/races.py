@@ -50,7 +50,7 @@ def test_race(
         pytest.skip("benchmarks are disabled")
     result = track.result(contender)
     if result.failure is not None:
-        track.record_failure(request.node, result)
+        track.record_failure(contender, request.node, result)
         if result.failure.not_provided:
             pytest.skip(f"not provided: {result.failure}")
         pytest.fail(
@@ -61,7 +61,7 @@ def test_race(
     benchmark.extra_info.update(row_of(request.node, race=track.race_of(contender), **summary(result)))
     clock: Recorded = request.node.get_closest_marker("benchmark").kwargs["timer"]
     benchmark.pedantic(clock.player([each.seconds for each in result.rounds]), rounds=len(result.rounds))
-    track.record(request.node, benchmark)
+    track.record(contender, benchmark)
 
 
 def summary(result: Result) -> dict[str, Any]:
@@ -171,14 +171,14 @@ class Track:
                 results[info["key"]] = Result([Round(*sample) for sample in samples], [facts])
         return results
 
-    def record(self, item: pytest.Item, benchmark: BenchmarkFixture) -> None:
+    def record(self, contender: Contender, benchmark: BenchmarkFixture) -> None:
         """Put a contender's entry into ``timings.json``."""
         if self.folder:
             made = self._generate([benchmark.stats])
             self._write(made["benchmarks"][0]["extra_info"]["key"], made, entry=made["benchmarks"][0])
-        self._done(item, benchmark.extra_info["key"])
+        self._done(contender, benchmark.extra_info["key"])
 
-    def record_failure(self, item: pytest.Item, result: Result) -> None:
+    def record_failure(self, contender: Contender, item: pytest.Item, result: Result) -> None:
         """Put a contender that did not finish into ``timings.json``, with its reason and the rounds it had run."""
         failure = result.failure
         assert failure is not None
@@ -187,12 +187,12 @@ class Track:
             outcome="not provided" if failure.not_provided else "failed",
             reason=str(failure),
             phase=failure.phase,
-            race=self.race_of(item.callspec.params["contender"]),  # type: ignore[attr-defined]
+            race=self.race_of(contender),
             rounds=[vars(each) for each in result.rounds],
         )
         if self.folder:
             self._write(row["key"], self._generate([]), failure=row)
-        self._done(item, row["key"])
+        self._done(contender, row["key"])
 
     def _generate(self, benchmarks: list[Any]) -> Row:
         hook = self.config.hook
@@ -212,8 +212,7 @@ class Track:
         failures += [failure] if failure else []
         self.folder.write_timings({**header, "benchmarks": entries, "failures": failures})
 
-    def _done(self, item: pytest.Item, key: str) -> None:
-        contender: Contender = item.callspec.params["contender"]  # type: ignore[attr-defined]
+    def _done(self, contender: Contender, key: str) -> None:
         unrecorded = self._unrecorded[contender.group]
         unrecorded.discard(key)
         if not unrecorded:
