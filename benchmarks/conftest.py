@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.races import Recorded, Track
 from benchmarks.workload import WITHOUT, Contender, Workload
-from suites.implementations import Implementation, implementation, peers
+from suites.implementations import Implementation, backends, run_by_default
 from suites.recording import select
 
 TRACK = pytest.StashKey[Track]()
@@ -20,25 +20,28 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             contender
             for workload in metafunc.module.WORKLOADS
             for operation in workload.operations.get(metafunc.config.option.scale, ())
-            for contender in race(metafunc.config, technique, workload, operation)
+            for contender in race(metafunc.config, technique, workload, operation, hasattr(metafunc.module, "without"))
         ]
         metafunc.parametrize("contender", contenders, ids=str, scope="module")
 
 
-def race(config: pytest.Config, technique: str, workload: Workload, operation: str) -> list[Contender]:
+def race(
+    config: pytest.Config, technique: str, workload: Workload, operation: str, has_without: bool
+) -> list[Contender]:
     """The contenders of one race: the reference, the peers or the modules asked for, and the technique left out."""
     option = config.option
-    reference = implementation(technique, "reference")
-    asked = [chosen for chosen in option.implementation if chosen.technique == technique and chosen != reference]
-    others = asked or (peers(technique, option.backend) if not option.implementation else [])
-    left_out = Implementation(technique, WITHOUT, reference.module)
-    compared = option.precision
-    if option.scale == "quick":  # what the technique costs, once: its training step, in one precision
-        compared = compared[:1] if operation == "train" else ()
+    usual = run_by_default(technique, option.backend)
+    asked = [chosen for chosen in option.implementation if chosen.technique == technique]
+    contenders = [*dict.fromkeys([*usual[:1], *asked])] if asked else usual
+    precisions = option.precision if workload.mixed else option.precision[:1]
+    compared = precisions if has_without and option.backend in backends(technique) else ()
+    if option.scale == "quick":  # what the technique costs, once: its training step or its own work, in one precision
+        compared = () if operation in ("inference", "gradient") else compared[:1]
+    left_out = Implementation(technique, WITHOUT, f"reference.{technique}")
     return [
         Contender(workload, operation, chosen, precision, option.backend, option.device, option.scale)
-        for chosen in (reference, *others, left_out)
-        for precision in (compared if chosen is left_out else option.precision)
+        for chosen in (*contenders, left_out)
+        for precision in (compared if chosen is left_out else precisions)
     ]
 
 

@@ -1,4 +1,4 @@
-"""The steps that are timed, on each backend: inference, forward and gradient, and the training step.
+"""The steps that are timed: of a Keras model on each backend, or those that a technique's bench module makes itself.
 
 Runs in a worker. A step is a function of no arguments over inputs that already lie on the device; it returns what a
 caller would wait for. XLA is off unless asked for: what ``"auto"`` resolves to differs by device.
@@ -42,20 +42,36 @@ def build(asked: dict[str, Any], subject: Subject) -> Step:
         subject: the implementation, or the reference where the technique is left out.
     """
     bench = importlib.import_module(f"benchmarks.bench_{asked['technique']}")
-    keras.utils.set_random_seed(asked["seed"])
-    builder = bench.without if asked["implementation"] == WITHOUT else bench.model
-    model: keras.Model = builder(subject, asked["parameters"])
-    inputs, targets = bench.batch(asked["parameters"], asked["seed"])
-    step = Step(call=lambda: None, items=int(asked["parameters"]["batch"]))
-    loss = _counting_loss(step)
-    if asked["operation"] == "train":
+    parameters, operation, seed = asked["parameters"], asked["operation"], asked["seed"]
+    left_out = asked["implementation"] == WITHOUT
+    keras.utils.set_random_seed(seed)
+    step = Step(call=lambda: None, items=int(parameters["batch"]))
+    if hasattr(bench, "step"):
+        step.call = (bench.without if left_out else bench.step)(subject, parameters, operation, seed)
+    else:
+        model: keras.Model = (bench.without if left_out else bench.model)(subject, parameters)
+        step.call = of_model(model, *bench.batch(parameters, seed), operation, _counting_loss(step))
+    return step
+
+
+def of_model(
+    model: keras.Model, inputs: Any, targets: Any, operation: str, loss: Callable[[Any, Any], Any]
+) -> Callable[[], Any]:
+    """One of `benchmarks.workload.OPERATIONS` on a model, as a function of no arguments.
+
+    Args:
+        model: from `inputs` to logits.
+        inputs: NumPy arrays, as the model takes them.
+        targets: integers, NumPy.
+        operation: "inference", "gradient" (forward and backward) or "train" (with momentum SGD).
+        loss: of targets and logits, a scalar.
+    """
+    if operation == "train":
         model.compile(keras.optimizers.SGD(LEARNING_RATE, momentum=0.9), loss, jit_compile=False)
         x, y = _on_device(inputs), _on_device(targets)
-        step.call = lambda: model.train_on_batch(x, y)
-    else:
-        make = {"inference": _inference, "gradient": _gradient}[asked["operation"]]
-        step.call = make[keras.backend.backend()](model, _on_device(inputs), _on_device(targets), loss)
-    return step
+        return lambda: model.train_on_batch(x, y)
+    make = {"inference": _inference, "gradient": _gradient}[operation]
+    return make[keras.backend.backend()](model, _on_device(inputs), _on_device(targets), loss)
 
 
 def _counting_loss(step: Step) -> Callable[[Any, Any], Any]:

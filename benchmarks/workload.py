@@ -7,7 +7,7 @@ from typing import Any
 from suites.implementations import Implementation, source_digest
 
 OPERATIONS = ("inference", "gradient", "train")
-"""What is timed: the forward pass, forward and backward pass, and the whole training step with its optimizer."""
+"""What is timed of a Keras model: forward pass, forward and backward pass, and training step with its optimizer."""
 
 WITHOUT = "without"
 """The name under which a workload runs with the technique left out: what the technique is compared with."""
@@ -17,22 +17,27 @@ WITHOUT = "without"
 class Workload:
     """A sized input of one technique, declared in ``benchmarks/bench_<technique>.py``.
 
-    That module also has the functions that a worker calls: ``model(subject, parameters)``, a Keras model built from an
-    implementation's names; ``without(subject, parameters)``, the same model with the technique left out (its subject is
-    the reference); ``batch(parameters, seed)``, the inputs and integer targets as NumPy arrays; and ``preload()``,
+    That module also has the functions that a worker calls. For a technique that is part of a network:
+    ``model(subject, parameters)``, a Keras model built from an implementation's names, and ``batch(parameters, seed)``,
+    its inputs and integer targets as NumPy arrays; what is timed are `OPERATIONS` on it. For any other technique:
+    ``step(subject, parameters, operation, seed)``, a function of no arguments that does one step of an operation that
+    the module names itself, and returns what a caller would wait for. Optional are ``without``, with the arguments of
+    ``model`` or ``step``: the same work with the technique left out (its subject is the reference); and ``preload()``,
     which reads the data into the memory that all workers share.
 
     Attributes:
         technique: the technique's name.
         name: short, unique within the technique.
         parameters: sizes, by name; ``batch`` is the number of samples in a step.
-        operations: which of `OPERATIONS` are timed at each scale; a scale that is left out runs none.
+        operations: what is timed at each scale; a scale that is left out runs none.
+        mixed: whether a mixed precision changes what is timed; if not, it runs in the first precision only.
     """
 
     technique: str
     name: str
     parameters: Mapping[str, int]
     operations: Mapping[str, tuple[str, ...]] = field(hash=False)
+    mixed: bool = True
 
     def __hash__(self) -> int:
         return hash((self.technique, self.name))

@@ -9,6 +9,7 @@ import ast
 import functools
 import hashlib
 import importlib
+import importlib.util
 import sys
 import sysconfig
 import unittest
@@ -37,12 +38,13 @@ class NotProvided(unittest.SkipTest, AttributeError):  # noqa: N818 - it is no e
 class KnownDefect:
     """A property that a peer is known to break, declared in the peer's ``KNOWN_DEFECTS`` under the property's name.
 
-    The check is strict: the property must fail at these precisions and pass at all others.
+    The check is strict: the property must fail at these precisions and backends, and pass at all others.
     """
 
     reason: str
     link: str = ""
     precisions: tuple[str, ...] = PRECISIONS
+    backends: tuple[str, ...] = BACKENDS
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,39 @@ def _title(path: Path) -> str:
     return docstring.splitlines()[0].partition(":")[0].rstrip(".")
 
 
+@functools.cache
+def backends(technique: str) -> tuple[str, ...]:
+    """The backends on which a technique's reference runs: its literal ``BACKENDS``, read without importing it, or all.
+
+    Its peers run on their own backends all the same.
+    """
+    tree = ast.parse((ROOT / "reference" / f"{technique}.py").read_bytes())
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and [getattr(target, "id", "") for target in node.targets] == ["BACKENDS"]:
+            return tuple(ast.literal_eval(node.value))
+    return BACKENDS
+
+
+def peer_sources(technique: str) -> list[str]:
+    """Where the peers of a technique come from: a backend, or a library that works on all of them."""
+    return sorted(path.parent.name for path in (ROOT / "suites" / "peers").glob(f"*/{technique}.py"))
+
+
 def peers(technique: str, backend: str) -> list[Implementation]:
-    """The peers of a technique that run on a backend: those of Keras on all of them, others on their own."""
-    found = sorted((ROOT / "suites" / "peers").glob(f"*/{technique}.py"))
-    sources = [path.parent.name for path in found if path.parent.name in ("keras", backend)]
+    """The peers of a technique that run on a backend: those of that backend, and of any library that is installed."""
+    sources = [s for s in peer_sources(technique) if s == backend or (s not in BACKENDS and is_installed(s))]
     return [Implementation(technique, source, f"suites.peers.{source}.{technique}") for source in sources]
+
+
+def is_installed(source: str) -> bool:
+    """Whether the library of a peer is there; ``plain`` peers are written in Python and NumPy and need none."""
+    return source == "plain" or importlib.util.find_spec(source) is not None
+
+
+def run_by_default(technique: str, backend: str) -> list[Implementation]:
+    """What is tested and raced where no implementation is named: the reference where it runs, and its peers."""
+    reference = [implementation(technique, "reference")] if backend in backends(technique) else []
+    return [*reference, *peers(technique, backend)]
 
 
 def implementation(technique: str, name: str) -> Implementation:
@@ -105,7 +135,7 @@ def implementation(technique: str, name: str) -> Implementation:
     if (ROOT / "suites" / "peers" / name / f"{technique}.py").is_file():
         return Implementation(technique, name, f"suites.peers.{name}.{technique}")
     if _find(name.partition(":")[0]) is None:
-        known = ["reference", *sorted(path.parent.name for path in (ROOT / "suites/peers").glob(f"*/{technique}.py"))]
+        known = ["reference", *peer_sources(technique)]
         raise ValueError(
             f"no implementation {name!r} of {technique}: expected {', '.join(known)}, or a module on the Python path "
             f"(run from the folder that holds it, or set PYTHONPATH)"

@@ -44,7 +44,9 @@ def preload(backend: str) -> None:
     for module in (backend, "keras", "benchmarks.steps"):
         importlib.import_module(module)
     for path in sorted((ROOT / "benchmarks").glob("bench_*.py")):
-        importlib.import_module(f"benchmarks.{path.stem}").preload()
+        bench = importlib.import_module(f"benchmarks.{path.stem}")
+        if hasattr(bench, "preload"):
+            bench.preload()
     # A worker's collections then pass over what the frameworks brought: a quarter of a second each, and shared pages.
     gc.collect()
     gc.freeze()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from suites.implementations import Implementation, implementation, peers, source_digest
+from suites.implementations import Implementation, run_by_default, source_digest
 from suites.recording import ASKED, folder_of, row_of, select
 from suites.subjects import Subject
 
@@ -22,7 +22,7 @@ def technique_of(module_file: str) -> str:
 def wanted(config: pytest.Config, technique: str) -> list[Implementation]:
     """The implementations of a technique to test: those asked for, or else the reference and its peers."""
     asked = [chosen for chosen in config.option.implementation if chosen.technique == technique]
-    return asked or [implementation(technique, "reference"), *peers(technique, config.option.backend)]
+    return asked or run_by_default(technique, config.option.backend)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -66,7 +66,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     subject = subject_of(item)
     if subject is not None:
         defect = subject.implementation.known_defects().get(item.stash[ASKED]["property"])
-        if defect is not None and subject.precision in defect.precisions:
+        if defect is not None and subject.precision in defect.precisions and subject.backend in defect.backends:
             item.add_marker(pytest.mark.xfail(strict=True, reason=f"{defect.reason} {defect.link}".strip()))
 
 

@@ -5,6 +5,8 @@ The model is the standard one of floating-point arithmetic: each operation retur
 that passes through ``n`` roundings in a row is off by at most ``gamma(n) = n u / (1 - n u)`` (lemma 3.1).
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,20 @@ def gamma(roundings: int, dtype: str) -> float:
     if product >= 0.5:
         raise ValueError(f"{roundings} roundings in {dtype} leave no accuracy; draw smaller shapes")
     return product / (1 - product)
+
+
+@contextlib.contextmanager
+def float64() -> Iterator[None]:
+    """Let a tensor be float64 on every backend: JAX turns it into float32 unless it is told not to."""
+    from keras import backend
+
+    if backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    with jax.enable_x64(True):
+        yield
 
 
 def to_numpy(tensor: Any) -> np.ndarray:

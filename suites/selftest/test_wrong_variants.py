@@ -1,6 +1,7 @@
 """Every wrong variant must fail the properties that are said to catch it; the reference passes them elsewhere."""
 
 import importlib
+import itertools
 import unittest
 from collections.abc import Callable
 from pathlib import Path
@@ -27,9 +28,9 @@ def property_of(technique: str, name: str) -> Callable[..., Any]:
     return function
 
 
-def survives(technique: str, variant: Variant, name: str) -> str:
+def survives(technique: str, variant: Variant, name: str, precision: str) -> str:
     """Run one property on a wrong variant; empty where it is caught, else why that does not count."""
-    subject = Subject.of(variant.module, technique, variant.name, precision=variant.precision)
+    subject = Subject.of(variant.module, technique, variant.name, precision=precision)
     try:
         property_of(technique, name)(subject=subject)
     except variant.raises:
@@ -46,6 +47,6 @@ def test_every_wrong_variant_is_caught(technique: str, subtests: pytest.Subtests
     variants: tuple[Variant, ...] = importlib.import_module(f"suites.selftest.variants.{technique}").VARIANTS
     assert len(variants) >= 5, f"{technique} has only {len(variants)} wrong variants"
     for variant in variants:
-        for name in variant.caught_by:
-            with subtests.test(variant=variant.name, property=name):
-                assert not (why := survives(technique, variant, name)), why
+        for name, precision in itertools.product(variant.caught_by, variant.precisions):
+            with subtests.test(variant=variant.name, property=name, precision=precision):
+                assert not (why := survives(technique, variant, name, precision)), why

@@ -19,7 +19,7 @@ class Variant:
         defect: the defect in one sentence.
         caught_by: names of the properties (without ``test_``) each of which must fail on it.
         module: the namespace that takes the implementation's place.
-        precision: where the defect shows.
+        precisions: where the defect shows.
         raises: the exception by which it shows; a wrong variant that merely crashes does not count as caught
             unless crashing is the defect.
     """
@@ -28,7 +28,7 @@ class Variant:
     defect: str
     caught_by: tuple[str, ...]
     module: Any
-    precision: str = "float32"
+    precisions: tuple[str, ...] = ("float32",)
     raises: type[Exception] = AssertionError
 
 

@@ -218,14 +218,14 @@ VARIANTS = (
         "the softmax runs in whatever precision the layer runs in",
         ("scores_are_computed_in_float32",),
         assembled(softmax=softmax_in_float16),
-        precision="mixed_float16",
+        precisions=("mixed_float16",),
     ),
     Variant(
         "scores_in_bfloat16",
         "tanh and scores run in the compute dtype",
         ("scores_are_computed_in_float32",),
         assembled(scores=scores_in_compute_dtype),
-        precision="mixed_bfloat16",
+        precisions=("mixed_bfloat16",),
     ),
     Variant(
         "mask_adds_minus_1e9",
@@ -343,7 +343,7 @@ VARIANTS = (
         "the context is float32 under a mixed policy",
         ("dtypes_follow_the_policy",),
         wrong(context_in_float32),
-        precision="mixed_float16",
+        precisions=("mixed_float16",),
     ),
     Variant(
         "function_differs",

@@ -195,8 +195,8 @@ def _block(
     return Variant(name, defect, caught_by, override(reference, **names), **options)
 
 
-def _net(name: str, defect: str, *caught_by: str, precision: str = "float32", **names: Net) -> Variant:
-    return Variant(name, defect, caught_by, override(reference, **names), precision)
+def _net(name: str, defect: str, *caught_by: str, precisions: tuple[str, ...] = ("float32",), **names: Net) -> Variant:
+    return Variant(name, defect, caught_by, override(reference, **names), precisions)
 
 
 VARIANTS = (
@@ -378,13 +378,13 @@ VARIANTS = (
         "the block ignores the dtype policy",
         ComputesInFloat32,
         "output_shape_and_dtype",
-        precision="mixed_bfloat16",
+        precisions=("mixed_bfloat16",),
     ),
     _net(
         "logits_in_float16",
         "the logits have the compute dtype",
         "cifar_logits_are_float32",
-        precision="mixed_float16",
+        precisions=("mixed_float16",),
         cifar_resnet=cifar_ending_in(lambda logits: ops.cast(logits, "float16")),
     ),
     _net(
