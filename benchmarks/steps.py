@@ -50,7 +50,8 @@ def build(asked: dict[str, Any], subject: Subject) -> Step:
         step.call = (bench.without if left_out else bench.step)(subject, parameters, operation, seed)
     else:
         model: keras.Model = (bench.without if left_out else bench.model)(subject, parameters)
-        step.call = of_model(model, *bench.batch(parameters, seed), operation, _counting_loss(step))
+        inputs, targets = bench.batch(parameters, seed)
+        step.call = of_model(model, inputs, targets, operation, _counting_loss(step))
     return step
 
 
