@@ -1,0 +1,349 @@
+"""Initialization: start every layer so that signals and gradients keep their size through depth.
+
+The problem. A deep network multiplies its input by one random matrix after the other. If each multiplies the variance
+of the signal by c, L layers multiply it by c^L: at depth 30 a factor of 1/2 per layer leaves a billionth, and so it is
+with the gradient on its way back (He et al. 2015, section 2.2: their 30-layer net does not train at all).
+The cure. With independent zero-mean weights, and leaky rectifiers of slope a that keep (1 + a^2) / 2 of the variance,
+
+    c_forward  = (1 + a^2) / 2  fan_in  Var(w)        He et al. 2015, equations 7 to 9 and 15
+    c_backward = (1 + a^2) / 2  fan_out Var(w)        equations 11 to 14
+
+where fan_in is the number of inputs that reach one output, and fan_out the number of outputs that one input reaches.
+No variance makes both 1 unless the fans agree; the schemes in `SCHEMES` choose
+
+    lecun     Var(w) = 1 / fan_in                 linear units, forward          LeCun et al. 1998, section 4.6
+    glorot    Var(w) = 2 / (fan_in + fan_out)     linear units, both halfway     Glorot and Bengio 2010, equation 12
+    he        Var(w) = 2 / fan_in                 rectifiers (a = 0), forward    He et al. 2015, equation 10
+
+from one of three distributions of that variance. Other starts keep it exactly: an orthogonal matrix keeps the length of
+any vector (Saxe et al. 2014), an identity kernel all of its input, and a residual block its shortcut where the last
+scale of the branch is zero (Goyal et al. 2017, section 5.1; Zhang et al. 2019, "Fixup").
+
+Kernels have the shapes of Keras. `k...` stands for the taps of any number of spatial axes, C and F for channels:
+
+    kind         shape               fan_in       fan_out
+    dense        (D, F)              D            F
+    conv         (k..., C, F)        prod(k) C    prod(k) F        also the pointwise half of a separable convolution
+    depthwise    (k..., C, m)        prod(k)      prod(k) m        also its depthwise half; an output sees one channel
+    transposed   (k..., F, C)        prod(k) C    prod(k) F        the output channels come first
+    embedding    (V, D)              1            D                a lookup reads one row, however many there are
+
+Deviations, by name: *normal* is not truncated, as in the papers (Keras's `HeNormal` is); *strides and borders* are left
+out of the fans, as everywhere; *one initializer, many layers*: each call draws anew, so that layers that share an
+initializer differ, where Keras repeats itself.
+
+LeCun, Bottou, Orr, Mueller: Efficient BackProp (1998). Glorot, Bengio: Understanding the difficulty of training deep
+feedforward neural networks (AISTATS 2010). He, Zhang, Ren, Sun: arXiv:1502.01852. Saxe, McClelland, Ganguli:
+arXiv:1312.6120. Goyal et al.: arXiv:1706.02677. Zhang, Dauphin, Ma: arXiv:1901.09321.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+Tensor = Any  # a tensor of the backend in use
+Shape = Sequence[int]
+
+KINDS = ("dense", "conv", "depthwise", "transposed", "embedding")
+MODES = ("fan_in", "fan_out", "fan_avg")
+DISTRIBUTIONS = ("normal", "truncated_normal", "uniform")
+
+TRUNCATED_STD = math.sqrt(1 - 4 * math.exp(-2) / math.sqrt(2 * math.pi) / math.erf(math.sqrt(2)))
+"""Standard deviation, 0.8796, of a standard normal variable that is drawn again wherever it exceeds 2 in size."""
+
+
+class Fans(NamedTuple):
+    """How many inputs reach an output of a layer, and how many outputs an input reaches."""
+
+    fan_in: int
+    fan_out: int
+
+
+class Scheme(NamedTuple):
+    """Var(w) = `scale` / n, where n is the fan that `mode` names or the mean of both, and the distribution of w."""
+
+    scale: float
+    mode: str
+    distribution: str
+
+
+SCHEMES = {
+    f"{name}_{distribution}": Scheme(scale, mode, distribution)
+    for name, scale, mode in (("lecun", 1.0, "fan_in"), ("glorot", 1.0, "fan_avg"), ("he", 2.0, "fan_in"))
+    for distribution in DISTRIBUTIONS
+}
+"""From `lecun_normal` to `he_uniform`."""
+
+
+def fans(shape: Shape, kind: str | None = None) -> Fans:
+    """fan_in and fan_out of a kernel, by the table above.
+
+    Args:
+        shape: of the kernel, in Keras's order of axes.
+        kind: one of `KINDS`; if None, "dense" for two axes and "conv" for more, since a shape alone does not tell.
+
+    Raises:
+        ValueError: unknown kind, or a shape that a kernel of this kind cannot have.
+    """
+    shape = _checked(shape)
+    kind = kind or ("dense" if len(shape) == 2 else "conv")
+    _one_of("kind", kind, KINDS)
+    flat = kind in ("dense", "embedding")
+    if len(shape) < 2 or (len(shape) == 2) != flat:
+        expected = "2 axes" if flat else "3 axes or more: taps, then channels"
+        raise ValueError(f"a {kind} kernel has {expected}; its shape is {tuple(shape)}. A vector has no fans")
+    *window, first, last = shape
+    taps = math.prod(window)
+    match kind:
+        case "depthwise":
+            return Fans(taps, taps * last)
+        case "transposed":
+            return Fans(taps * last, taps * first)
+        case "embedding":
+            return Fans(1, last)
+        case _:
+            return Fans(taps * first, taps * last)
+
+
+def variance(shape: Shape, scheme: Scheme, kind: str | None = None) -> float:
+    """Var(w) = scale / n; n is fan_in, fan_out or, for "fan_avg", their mean.
+
+    Raises:
+        ValueError: as `fans`, or a scheme with a scale that is not positive, an unknown mode or distribution.
+    """
+    _one_of("mode", scheme.mode, MODES)
+    _one_of("distribution", scheme.distribution, DISTRIBUTIONS)
+    if not scheme.scale > 0:
+        raise ValueError(f"scale must be positive; it is {scheme.scale}. Use zeros for weights that start at zero")
+    fan_in, fan_out = fans(shape, kind)
+    return scheme.scale / {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[scheme.mode]
+
+
+def rectifier_scale(slope: float = 0.0) -> float:
+    """The scale 2 / (1 + a^2) that keeps the variance through leaky rectifiers (He et al. 2015, equation 15)."""
+    return 2 / (1 + slope**2)
+
+
+def variance_scaling(
+    shape: Shape, scheme: Scheme, *, kind: str | None = None, seed: int, dtype: str | None = None
+) -> Tensor:
+    """Independent weights with mean 0 and the variance of a scheme; the same arguments give the same tensor.
+
+    The uniform distribution reaches to sqrt(3 Var(w)), the truncated one to 2 standard deviations of the normal one that
+    it is cut from, which is wider by 1 / `TRUNCATED_STD`. Weights are drawn in float32 at least and then rounded to
+    `dtype`: half precision has too few numbers to draw from.
+
+    Args:
+        shape: of the kernel.
+        scheme: one of `SCHEMES`, or another.
+        kind: one of `KINDS`, or None as in `fans`.
+        seed: an integer from 0 to 2^32 - 1.
+        dtype: of the result; Keras's default if None.
+
+    Raises:
+        ValueError: as `variance`.
+    """
+    std = math.sqrt(variance(shape, scheme, kind))
+    dtype = dtype or keras.config.floatx()
+    drawn = {"shape": tuple(shape), "seed": seed, "dtype": keras.backend.result_type(dtype, "float32")}
+    match scheme.distribution:
+        case "normal":
+            weights = keras.random.normal(stddev=std, **drawn)
+        case "truncated_normal":
+            weights = keras.random.truncated_normal(stddev=std / TRUNCATED_STD, **drawn)
+        case _:
+            weights = keras.random.uniform(minval=-math.sqrt(3) * std, maxval=math.sqrt(3) * std, **drawn)
+    return ops.cast(weights, dtype)
+
+
+def orthogonal(shape: Shape, *, gain: float = 1.0, seed: int, dtype: str | None = None) -> Tensor:
+    """`gain` times a random orthogonal matrix, uniform among all of them (Saxe et al. 2014, section 3).
+
+    A kernel (..., F) counts as a matrix of prod(...) rows and F columns; the shorter of the two are orthonormal.
+
+    Raises:
+        ValueError: fewer than two axes.
+    """
+    *rest, columns = _checked(shape)
+    if not rest:
+        raise ValueError(f"an orthogonal kernel has 2 axes or more; its shape is {tuple(shape)}")
+    rows = math.prod(rest)
+    dtype = dtype or keras.config.floatx()
+    wide = keras.backend.result_type(dtype, "float32")
+    normal = keras.random.normal((max(rows, columns), min(rows, columns)), seed=seed, dtype=wide)
+    q, r = ops.qr(normal)
+    # Unique only up to signs: those that make R's diagonal positive make Q uniform (Mezzadri 2007, section 5).
+    q = q * ops.where(ops.diagonal(r) < 0, -1.0, 1.0)
+    matrix = ops.transpose(q) if rows < columns else q  # (rows, columns)
+    return ops.cast(gain * ops.reshape(matrix, tuple(shape)), dtype)
+
+
+def identity(shape: Shape, *, dtype: str | None = None) -> Tensor:
+    """The kernel (D, F) or (k..., C, F) that, with "same" padding, passes its first min(C, F) channels on.
+
+    Raises:
+        ValueError: fewer than two axes.
+    """
+    *window, channels, filters = _checked(shape, axes=2)
+    kernel = np.zeros(tuple(shape), "float32")
+    kernel[tuple((taps - 1) // 2 for taps in window)] = np.eye(channels, filters)  # "same" pads an even window right
+    return ops.convert_to_tensor(kernel, dtype=dtype or keras.config.floatx())
+
+
+class _Drawn(keras.initializers.Initializer):
+    """An initializer whose n-th tensor depends on its seed and n alone; layers that share it repeat nothing."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.seed = seed
+        # Python's generator is one of those that keras.utils.set_random_seed sets.
+        root = random.getrandbits(32) if seed is None else seed
+        if root < 0:
+            raise ValueError(f"seed must be None or an integer of 0 or more; it is {seed}")
+        self._seeds = np.random.SeedSequence(root)
+
+    def _next_seed(self) -> int:
+        return int(self._seeds.spawn(1)[0].generate_state(1)[0])
+
+    def get_config(self) -> dict[str, Any]:
+        """Everything `from_config` needs to start over: without a seed, another initializer of the same kind."""
+        return {"seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="touchstone")
+class VarianceScaling(_Drawn):
+    """`variance_scaling` for any Keras layer; the arguments are those of a `Scheme`, the kind of kernel and a seed.
+
+    Example:
+        >>> layer = keras.layers.DepthwiseConv2D(3, depthwise_initializer=initializer("he_normal", kind="depthwise"))
+        >>> layer(np.ones((1, 8, 8, 4), "float32")).shape
+        TensorShape([1, 6, 6, 4])
+    """
+
+    def __init__(
+        self, scale: float, mode: str, distribution: str, kind: str | None = None, seed: int | None = None
+    ) -> None:
+        super().__init__(seed)
+        self.scheme, self.kind = Scheme(scale, mode, distribution), kind
+        variance((1, 1), self.scheme)  # refuses what the first layer would trip over
+
+    def __call__(self, shape: Shape, dtype: str | None = None) -> Tensor:
+        """The next tensor of this shape and dtype."""
+        return variance_scaling(shape, self.scheme, kind=self.kind, seed=self._next_seed(), dtype=dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Everything `from_config` needs."""
+        return {**self.scheme._asdict(), "kind": self.kind, **super().get_config()}
+
+
+def initializer(scheme: str, *, kind: str | None = None, seed: int | None = None) -> VarianceScaling:
+    """The initializer of one of `SCHEMES`, such as "he_normal", for kernels of this kind.
+
+    Raises:
+        ValueError: unknown scheme or kind.
+    """
+    _one_of("scheme", scheme, tuple(SCHEMES))
+    _one_of("kind", kind or KINDS[0], KINDS)
+    return VarianceScaling(*SCHEMES[scheme], kind=kind, seed=seed)
+
+
+@keras.saving.register_keras_serializable(package="touchstone")
+class Orthogonal(_Drawn):
+    """`orthogonal` for any Keras layer."""
+
+    def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
+        super().__init__(seed)
+        self.gain = gain
+
+    def __call__(self, shape: Shape, dtype: str | None = None) -> Tensor:
+        """The next tensor of this shape and dtype."""
+        return orthogonal(shape, gain=self.gain, seed=self._next_seed(), dtype=dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Everything `from_config` needs."""
+        return {"gain": self.gain, **super().get_config()}
+
+
+@keras.saving.register_keras_serializable(package="touchstone")
+class Identity(keras.initializers.Initializer):
+    """`identity` for any Keras layer."""
+
+    def __call__(self, shape: Shape, dtype: str | None = None) -> Tensor:
+        """The identity kernel of this shape and dtype."""
+        return identity(shape, dtype=dtype)
+
+
+def zero_residual(branch: Sequence[keras.layers.Layer]) -> None:
+    """Make the built layers of a residual branch compute zero, so that its block starts as the shortcut.
+
+    Only the last layer with weights changes: the scale and shift of a normalization (Goyal et al. 2017, section 5.1),
+    or else kernel and bias (Zhang et al. 2019, section 3). The rest keeps its start, so that what is zero can learn.
+
+    Raises:
+        ValueError: no layer of the branch has weights; build them first.
+    """
+    for layer in reversed(branch):
+        if layer.trainable_weights:
+            for weight in layer.trainable_weights:
+                weight.assign(ops.zeros_like(weight))
+            return
+    raise ValueError(f"no layer of the branch has weights: {[layer.name for layer in branch]}; build the layers first")
+
+
+def fixup_scale(branches: int, layers: int) -> float:
+    """L^(-1 / (2m - 2)), by which Fixup multiplies He's weights in L residual branches of m layers without BN.
+
+    The last layer of each branch is zero (`zero_residual`), the m - 1 others are scaled (Zhang et al. 2019, section 3).
+
+    Raises:
+        ValueError: fewer than one branch, or fewer than two layers in a branch.
+    """
+    if branches < 1 or layers < 2:
+        raise ValueError(f"expected 1 branch or more, of 2 layers or more; got {branches} of {layers}")
+    return branches ** (-1 / (2 * layers - 2))
+
+
+@dataclass(frozen=True)
+class DepthLaw:
+    """Expected mean square of signal and gradient at every depth, as parts of what came in: arrays (L + 1,).
+
+    Attributes:
+        forward: of the activations after l layers; `forward[0]` is 1.
+        backward: of the gradient to those activations; `backward[L]` is 1.
+    """
+
+    forward: np.ndarray
+    backward: np.ndarray
+
+
+def variance_through_depth(widths: Sequence[int], scheme: Scheme, slope: float = 0.0) -> DepthLaw:
+    """The laws c^L above for dense layers from `widths[0]` to `widths[L]` units with leaky rectifiers.
+
+    With symmetric weights they are exact at any width: forward for any input, backward for a gradient of random sign.
+    """
+    forward, backward = [1.0], [1.0]
+    layers = [(variance(shape, scheme, "dense"), *shape) for shape in itertools.pairwise(widths)]
+    for var, fan_in, _ in layers:
+        forward.append(forward[-1] * fan_in * var / rectifier_scale(slope))
+    for var, _, fan_out in reversed(layers):
+        backward.append(backward[-1] * fan_out * var / rectifier_scale(slope))
+    return DepthLaw(np.array(forward), np.array(backward[::-1]))
+
+
+def _one_of(name: str, value: object, valid: Sequence[str]) -> None:
+    if value not in valid:
+        raise ValueError(f"{name} must be one of {', '.join(valid)}; it is {value!r}")
+
+
+def _checked(shape: Shape, axes: int = 1) -> tuple[int, ...]:
+    if len(shape) < axes or not all(isinstance(size, (int, np.integer)) and size > 0 for size in shape):
+        raise ValueError(f"a kernel's shape has {axes} or more positive integers; it is {tuple(shape)}")
+    return tuple(map(int, shape))
