@@ -138,9 +138,9 @@ def variance_scaling(
 ) -> Tensor:
     """Independent weights with mean 0 and the variance of a scheme; the same arguments give the same tensor.
 
-    The uniform distribution reaches to sqrt(3 Var(w)), the truncated one to 2 standard deviations of the normal one that
-    it is cut from, which is wider by 1 / `TRUNCATED_STD`. Weights are drawn in float32 at least and then rounded to
-    `dtype`: half precision has too few numbers to draw from.
+    The uniform distribution reaches to sqrt(3 Var(w)), the truncated one to 2 standard deviations of the normal one
+    that it is cut from, which is wider by 1 / `TRUNCATED_STD`. Weights are drawn in float32 at least and then rounded
+    to `dtype`: half precision has too few numbers to draw from.
 
     Args:
         shape: of the kernel.
@@ -298,19 +298,6 @@ def zero_residual(branch: Sequence[keras.layers.Layer]) -> None:
     raise ValueError(f"no layer of the branch has weights: {[layer.name for layer in branch]}; build the layers first")
 
 
-def fixup_scale(branches: int, layers: int) -> float:
-    """L^(-1 / (2m - 2)), by which Fixup multiplies He's weights in L residual branches of m layers without BN.
-
-    The last layer of each branch is zero (`zero_residual`), the m - 1 others are scaled (Zhang et al. 2019, section 3).
-
-    Raises:
-        ValueError: fewer than one branch, or fewer than two layers in a branch.
-    """
-    if branches < 1 or layers < 2:
-        raise ValueError(f"expected 1 branch or more, of 2 layers or more; got {branches} of {layers}")
-    return branches ** (-1 / (2 * layers - 2))
-
-
 @dataclass(frozen=True)
 class DepthLaw:
     """Expected mean square of signal and gradient at every depth, as parts of what came in: arrays (L + 1,).
@@ -343,7 +330,7 @@ def _one_of(name: str, value: object, valid: Sequence[str]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(valid)}; it is {value!r}")
 
 
-def _checked(shape: Shape, axes: int = 1) -> tuple[int, ...]:
+def _checked(shape: Sequence[Any], axes: int = 1) -> tuple[int, ...]:
     if len(shape) < axes or not all(isinstance(size, (int, np.integer)) and size > 0 for size in shape):
         raise ValueError(f"a kernel's shape has {axes} or more positive integers; it is {tuple(shape)}")
     return tuple(map(int, shape))
