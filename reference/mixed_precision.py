@@ -155,6 +155,7 @@ def next_tensors(scale: Tensor, good_steps: Tensor, finite: Tensor, law: LossSca
 
 def scale_loss(loss: Tensor, scale: Tensor | float) -> Tensor:
     """S L, in float32 at least: float16 ends at 65504, where S alone may be 2^24."""
+    loss = ops.convert_to_tensor(loss)
     return ops.cast(loss, keras.backend.result_type(loss.dtype, "float32")) * scale
 
 
@@ -183,6 +184,9 @@ def underflow_fraction(gradients: Iterable[Tensor | None], scale: float = 1.0, d
 
     Returns:
         A number from 0 to 1 per gradient; 0 for one that is all zero.
+
+    Raises:
+        ValueError: another dtype.
     """
     if dtype not in LARGEST_FLUSHED:
         raise ValueError(f"`dtype` must be one of {', '.join(LARGEST_FLUSHED)}; it is {dtype!r}")
