@@ -13,14 +13,14 @@ here, so that its effect can be timed; they change how long a batch takes, and n
     prefetch     the pipeline works while its reader does. With p seconds to make a batch and c to use it, n batches
                  take n (p + c) without, and p + (n - 1) max(p, c) + c with it; k parallel calls divide p by k at most
 
-The order of stages is part of the technique. Behind a random function a cache returns the same "random" images in every
-epoch; in front of the shuffle, batches keep their company for ever; shards of a shuffled order overlap as soon as two
+The order of stages is part of the technique. A cache behind a random function returns the same "random" images in every
+epoch; batches in front of the shuffle keep their company for ever; shards of a shuffled order overlap as soon as two
 workers shuffle differently.
 
-All that is random is a function of (seed, epoch, element). Batch size, shard, order, threads and the global seed have no
-part in it, and epoch 7 is to be had without the six before it. A stateful generator cannot promise that, since parallel
-calls reach it in any order. So each element has a key, a value of the counter-based generator SplitMix64 (Steele, Lea
-and Flood, OOPSLA 2014, doi:10.1145/2660193.2660195, figure 16, with its variant 13 of the mixing constants):
+All that is random is a function of (seed, epoch, element). Batch size, shard, order, threads and the global seed have
+no part in it, and epoch 7 is to be had without the six before it. A stateful generator cannot promise that, since
+parallel calls reach it in any order. So each element has a key, a value of the counter-based generator SplitMix64
+(Steele, Lea and Flood, OOPSLA 2014, doi:10.1145/2660193.2660195):
 
     bits(key, i) = mix(key + (i + 1) g),    key of an element = bits(bits(bits(0, seed), epoch), index)
 
@@ -81,21 +81,18 @@ class Options:
     deterministic: bool = True
 
     def __post_init__(self) -> None:
-        checks = {
-            "batch": ("a number of elements, at least 1", self.batch >= 1),
+        expected = {
+            "batch": ("at least 1", self.batch >= 1),
             "shuffle": ("the number of elements to choose among, 0 for none", self.shuffle >= 0),
-            "seed": ("a number from 0 to 2**63 - 1", 0 <= self.seed < 2**63),
+            "seed": ("from 0 to 2**63 - 1", 0 <= self.seed < 2**63),
             "shard": ("(i, n) with 0 <= i < n", 0 <= self.shard[0] < self.shard[1]),
             "parallel": ("a number of calls, at least 1, or AUTOTUNE", self.parallel >= 1 or self.parallel == AUTOTUNE),
-            "prefetch": (
-                "a number of batches, 0 for none, or AUTOTUNE",
-                self.prefetch >= 0 or self.prefetch == AUTOTUNE,
-            ),
+            "prefetch": ("a number of batches, 0 for none, or AUTOTUNE", self.prefetch >= AUTOTUNE),
         }
-        for name, (expected, holds) in checks.items():
+        for name, (what, holds) in expected.items():
             value = getattr(self, name)
             if not holds or isinstance(value, bool):  # shuffle=True would choose among 1 element: no shuffle at all
-                raise ValueError(f"`{name}` must be {expected}; it is {value!r}")
+                raise ValueError(f"`{name}` must be {what}; it is {value!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,10 +182,8 @@ def from_files(
 ) -> Pipeline:
     """Batches of the records of files, in turn one from each of up to 16 files; how many is not known in advance.
 
-    Args:
-        paths: of the files. A shard has every n-th file.
-        read: a path to the dataset of its records: ``tf.data.TFRecordDataset``, or ``fixed_records(3073)``.
-        options, transform, augment: as in `from_arrays`.
+    Arguments as in `from_arrays`, but for `paths`, of which a shard has every n-th, and `read`, which makes a path the
+    dataset of its records: ``tf.data.TFRecordDataset``, or ``fixed_records(3073)``.
 
     Raises:
         ValueError: there are fewer files than shards.
@@ -224,9 +219,9 @@ def padded_batches(sequences: Sequence[Any], options: Options | None = None) -> 
 def bucketed_batches(sequences: Sequence[Any], boundaries: Sequence[int], options: Options | None = None) -> Pipeline:
     """Batches of sequences of similar lengths, so that little has to be padded.
 
-    Bucket i holds the lengths from `boundaries[i - 1]` to `boundaries[i] - 1`, the last one all that are longer. A batch
-    comes as soon as a bucket has B sequences, and what is left in the buckets comes at the end. The mask is a padded row
-    of True: a comparison with the padding's value would mask a token that happens to equal it.
+    Bucket i holds the lengths from `boundaries[i - 1]` to `boundaries[i] - 1`, the last one all that are longer. As soon
+    as it has B sequences, they are a batch; what is left in the buckets comes at the end. The mask is a padded row of
+    True: to compare with the padding's value would mask a token that happens to equal it.
 
     Args:
         sequences: N vectors `(length,)` of one dtype.
@@ -246,10 +241,10 @@ def bucketed_batches(sequences: Sequence[Any], boundaries: Sequence[int], option
     if any(low >= high for low, high in pairwise((0, *boundaries))):
         raise ValueError(f"`boundaries` must ascend from 1 at least; they are {list(boundaries)}")
     numbers, lengths = _shard(len(rows), options), np.array([len(row) for row in rows])
-    tokens, ends = tf.constant(np.concatenate(rows)), tf.constant(np.cumsum(lengths))  # (sum of lengths,), (N,)
+    tokens, limits = tf.constant(np.concatenate(rows)), tf.constant(np.cumsum([0, *lengths]))  # (tokens,), (N + 1,)
 
     def element(index: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        sequence = tokens[ends[index] - lengths[index] : ends[index]]
+        sequence = tokens[limits[index] : limits[index + 1]]
         return index, (sequence, tf.ones_like(sequence, tf.bool))
 
     def stack(elements: Dataset) -> Dataset:
@@ -268,13 +263,15 @@ def bucketed_batches(sequences: Sequence[Any], boundaries: Sequence[int], option
 
 # Randomness that belongs to an element
 
+STEP, MIX_1, MIX_2 = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB], np.uint64)
+
 
 def fold_in(key: Any, number: Any) -> Tensor:
     """bits(key, number), value `number` of SplitMix64 with the state `key`; integers that broadcast, to uint64."""
-    bits = tf.cast(key, tf.uint64) + (tf.cast(number, tf.uint64) + 1) * _uint64(0x9E3779B97F4A7C15)
-    bits = (bits ^ tf.bitwise.right_shift(bits, _uint64(30))) * _uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ tf.bitwise.right_shift(bits, _uint64(27))) * _uint64(0x94D049BB133111EB)
-    return bits ^ tf.bitwise.right_shift(bits, _uint64(31))
+    bits = tf.cast(key, tf.uint64) + (tf.cast(number, tf.uint64) + 1) * STEP
+    for shift, factor in ((30, MIX_1), (27, MIX_2)):
+        bits = (bits ^ tf.bitwise.right_shift(bits, np.uint64(shift))) * factor
+    return bits ^ tf.bitwise.right_shift(bits, np.uint64(31))
 
 
 def element_keys(seed: Any, epoch: Any, indices: Any) -> Tensor:
@@ -288,7 +285,7 @@ def uniform(keys: Tensor, count: int) -> Tensor:
     A value of the generator gives two of them, from the upper 24 bits of its lower half and of its upper half.
     """
     halves = tf.bitcast(fold_in(tf.expand_dims(keys, 1), tf.range(-(-count // 2))), tf.uint32)  # (B, count / 2, 2)
-    mantissas = tf.bitwise.right_shift(halves, tf.constant(8, tf.uint32))
+    mantissas = tf.bitwise.right_shift(halves, np.uint32(8))
     return tf.reshape(tf.cast(mantissas, tf.float32), (tf.shape(keys)[0], -1))[:, :count] * 2.0**-24
 
 
@@ -382,7 +379,3 @@ def _steps(sizes: Iterable[int], options: Options) -> int:
     if steps == 0:
         raise ValueError(f"there is no full batch of {options.batch}; take smaller ones, or drop_remainder=False")
     return steps
-
-
-def _uint64(value: int) -> Tensor:
-    return tf.constant(value, tf.uint64)
