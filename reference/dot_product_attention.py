@@ -170,7 +170,8 @@ def blockwise_attention(
 
     @ops.custom_gradient
     def attend(*inputs: Tensor) -> tuple[Tensor, Callable[..., tuple[Tensor, ...]]]:
-        query, keys, values = (_heads_first(each) for each in inputs)
+        # TensorFlow's eager tape would keep all scores in spite of the gradient below, if it saw what follows.
+        query, keys, values = (_heads_first(ops.stop_gradient(each)) for each in inputs)
         source = Blocks(keys, values, mask, causal, offset, ops.shape(query)[2], block)
         output, log_total = blockwise_forward(query, source)
 
