@@ -15,6 +15,7 @@ from benchmarks.harness import machine
 from reports.run_folder import RunFolder, RunFolderError, canonical_hash, now
 from suites import provenance
 from suites.implementations import BACKENDS, DEVICES, PRECISIONS, SCALES, Implementation, implementation, techniques
+from suites.isolation import Isolation, default_workers, workers
 from suites.progress import Progress
 from suites.recording import FOLDER, MEASURED, folder_of
 
@@ -77,12 +78,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--results", metavar="DIR", help="keep the rows in this run folder, and skip those it already has")
     group.addoption("--report", action="store_true", help="at the end, write the HTML report of the run folder")
+    group.addoption(
+        "--workers",
+        type=int,
+        default=default_workers(),
+        metavar="N",
+        help="how many processes prove and train at the same time (default: one per core, up to 8); timing is never "
+        "done at the same time as anything else",
+    )
+    group.addoption(
+        "--time-limit",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="after this long a property or a trial counts as hanging, and its process is ended (default: 300)",
+    )
     group.addoption("--progress", action="store_true", help="show one progress bar instead of a line per file")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse what cannot work, settle the framework's environment, and open the run folder."""
     check_machine(config.option.device, config.option.backend)
+    if config.option.workers < 1:
+        raise pytest.UsageError(f"--workers {config.option.workers}: expected 1 or more")
+    if config.option.time_limit <= 0:
+        raise pytest.UsageError(f"--time-limit {config.option.time_limit:g}: expected seconds, more than 0")
     if config.option.report and not config.option.results:
         raise pytest.UsageError("--report needs --results DIR: the run folder from which the report is made")
     os.environ["KERAS_BACKEND"] = config.option.backend
@@ -92,6 +112,8 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["JAX_PLATFORMS"] = "cpu"
     configure_hypothesis(config)
     config.stash[FOLDER] = open_results(config) if config.option.results else None
+    if workers(config):
+        config.pluginmanager.register(Isolation(config), Isolation.NAME)
     if config.option.progress:
         config.pluginmanager.register(Progress(config), "touchstone-progress")
 

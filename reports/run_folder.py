@@ -125,9 +125,8 @@ class RunFolder:
         line = json.dumps(finite_or_null(row), separators=(",", ":"), allow_nan=False) + "\n"
         path = self.path / name
         path.parent.mkdir(exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(line)
-            file.flush()
+        with path.open("ab", buffering=0) as file:  # one write, so that lines of several processes never mix
+            file.write(line.encode())
             os.fsync(file.fileno())
 
     def rows(self, name: str) -> list[Row]:

@@ -4,7 +4,9 @@
     python requirements/compile.py --upgrade    # take the newest versions that fit
     python requirements/compile.py --check      # offline: were the pins made for pyproject.toml as it is?
 
-One file per Python version and purpose: ``cpu`` and ``gpu`` run the suite, ``dev`` holds the tools alone. A file holds
+One file per Python version and purpose: ``cpu`` and ``gpu`` run the suite, ``peers`` runs it with JAX and the libraries
+it is compared with (PyTorch comes on top: its builds for CPUs and for CUDA share a version and differ in their hashes),
+and ``dev`` holds the tools alone. A file holds
 for Linux, macOS on arm64 and Windows, and names no package index: whoever installs from it uses their own, and the
 hashes vouch for what arrives.
 """
@@ -22,7 +24,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PYPROJECT = HERE.parent / "pyproject.toml"
 PYTHONS = ("3.11", "3.12", "3.13")
-PURPOSES = ("cpu", "gpu", "dev")
+EXTRAS = {"cpu": ("cpu",), "gpu": ("gpu",), "peers": ("cpu", "jax", "peers"), "dev": ("dev",)}
+"""The extras of ``pyproject.toml`` behind each purpose."""
+OVERRIDES = ("tensorflow-text; sys_platform == 'none'",)
+"""KerasHub asks for it, uses it for tokenizers only, and it has no release for this TensorFlow."""
 PLATFORMS = (
     "sys_platform == 'linux'",
     "sys_platform == 'darwin' and platform_machine == 'arm64'",
@@ -38,10 +43,11 @@ def lock_file(python: str, purpose: str) -> Path:
 
 
 def asked(purpose: str) -> list[str]:
-    """What ``pyproject.toml`` asks for: the extra and, except for the tools, what the project itself needs."""
+    """What ``pyproject.toml`` asks for: the extras and, except for the tools, what the project itself needs."""
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
     needed = [] if purpose == "dev" else project["dependencies"]
-    return sorted([*needed, *project["optional-dependencies"][purpose]])
+    extras = [requirement for extra in EXTRAS[purpose] for requirement in project["optional-dependencies"][extra]]
+    return sorted([*needed, *extras])
 
 
 def header(python: str, purpose: str) -> str:
@@ -72,7 +78,7 @@ def compile_one(python: str, purpose: str, *, upgrade: bool) -> None:
     environments = [f"{versions} and {platform}" for platform in PLATFORMS]
     project = (  # a JSON list of strings is a TOML list of strings
         f'[project]\nname = "pins"\nversion = "0"\ndependencies = {json.dumps(asked(purpose))}\n'
-        f"[tool.uv]\nenvironments = {json.dumps(environments)}\n"
+        f"[tool.uv]\nenvironments = {json.dumps(environments)}\noverride-dependencies = {json.dumps(OVERRIDES)}\n"
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -91,7 +97,7 @@ def compile_one(python: str, purpose: str, *, upgrade: bool) -> None:
 
 def stale() -> list[str]:
     """Names of the files that are missing or were made for other dependencies."""
-    files = [(lock_file(python, purpose), header(python, purpose)) for python in PYTHONS for purpose in PURPOSES]
+    files = [(lock_file(python, purpose), header(python, purpose)) for python in PYTHONS for purpose in EXTRAS]
     return [f.name for f, start in files if not f.exists() or not f.read_text(encoding="utf-8").startswith(start)]
 
 
@@ -103,7 +109,7 @@ def main() -> int:
     options = parser.parse_args()
     if not options.check:
         for python in PYTHONS:
-            for purpose in PURPOSES:
+            for purpose in EXTRAS:
                 compile_one(python, purpose, upgrade=options.upgrade)
     if names := stale():
         sys.stderr.write(f"out of date: {', '.join(names)}; run `tox run -e lock`\n")

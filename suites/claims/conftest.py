@@ -47,6 +47,9 @@ def trial_of(item: pytest.Item) -> Trial | None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the techniques that ``--implementation`` does not name, and what has been measured already."""
     select(config, items, lambda item: trial.asked(_module(item)) if (trial := trial_of(item)) else None)
+    for item in items:
+        if (trial := trial_of(item)) is not None:  # the seeds of an arm together: they may share a compiled model
+            item.add_marker(pytest.mark.isolated(f"{trial.condition} {trial.arm}"))
 
 
 def _module(item: pytest.Item) -> str:

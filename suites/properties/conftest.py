@@ -10,9 +10,6 @@ from suites.implementations import Implementation, run_by_default, source_digest
 from suites.recording import ASKED, folder_of, row_of, select
 from suites.subjects import Subject
 
-TIME_LIMIT_S = 180
-"""After this long a property of one implementation counts as hanging."""
-
 
 def technique_of(module_file: str) -> str:
     """``test_<technique>.py`` holds the properties of a technique."""
@@ -49,8 +46,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out the techniques that ``--implementation`` does not name, and what has been measured already."""
     select(config, items, _asked)
     for item in items:
-        if subject_of(item) is not None and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(TIME_LIMIT_S, method="signal"))
+        if (subject := subject_of(item)) is not None:
+            item.add_marker(pytest.mark.isolated(subject))
 
 
 def _asked(item: pytest.Item) -> dict[str, Any] | None:

@@ -1,10 +1,11 @@
 """Contenders that misbehave, for the harness to survive: ``--implementation additive_attention=<this module>:<name>``.
 
-All but the incomplete one are the reference, which goes wrong while it is built or at its sixth step. The sixth is in
-the rounds if the first call and three steps of warm-up come before.
+All but the incomplete one are the reference, which goes wrong while it is built, in each call, or at its sixth step.
+The sixth is in the rounds if the first call and three steps of warm-up come before.
 """
 
 import contextlib
+import ctypes
 import os
 import resource
 import signal
@@ -55,6 +56,19 @@ def in_step(act: Act) -> SimpleNamespace:
     return SimpleNamespace(AdditiveAttention=AdditiveAttention)
 
 
+def in_call(act: Act) -> SimpleNamespace:
+    """The reference, which does this whenever it is called."""
+
+    class AdditiveAttention(additive_attention.AdditiveAttention):
+        def call(  # type: ignore[override]
+            self, query: Any, values: Any, keys: Any = None, mask: Any = None, **options: Any
+        ) -> Any:
+            act()
+            return super().call(query, values, keys, mask, **options)
+
+    return SimpleNamespace(AdditiveAttention=AdditiveAttention)
+
+
 def complain() -> None:
     raise ValueError("this went wrong on purpose")
 
@@ -81,4 +95,8 @@ kills_itself = in_step(lambda: os.kill(os.getpid(), signal.SIGKILL))
 exits = in_step(leave)
 runs_out_of_memory = while_built(exhaust)
 hoards = while_built(lambda: np.ones(HOARD_BYTES, np.uint8))
+raises_in_call = in_call(complain)
+hangs_in_call = in_call(lambda: ctypes.CDLL(None).sleep(3600))  # in C, where no exception can reach it
+crashes_in_call = in_call(lambda: ctypes.string_at(0))
+exits_in_call = in_call(leave)
 incomplete = SimpleNamespace()

@@ -17,7 +17,7 @@ VARIANTS = sorted(path.stem for path in (Path(__file__).parent / "variants").glo
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One item per technique; the variants themselves are read when it runs, since they import the framework."""
-    metafunc.parametrize("technique", VARIANTS)
+    metafunc.parametrize("technique", [pytest.param(t, marks=pytest.mark.isolated(t)) for t in VARIANTS])
 
 
 def property_of(technique: str, name: str) -> Callable[..., Any]:

@@ -1,0 +1,240 @@
+"""Items that run in processes of their own: whatever an implementation does, it ends its own process and no more.
+
+pytest's process has imported the framework, by collecting, and has touched no device; a process forked from it starts
+at once. Items marked ``isolated`` run there: those of one group (an implementation at a precision) one after the other,
+and several groups at the same time. An item whose process dies, or does not come back in time, fails with the reason,
+and the rest of its group goes on in a new process. Reports reach pytest as if it had run the items itself.
+"""
+
+import contextlib
+import faulthandler
+import functools
+import gc
+import itertools
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from benchmarks.harness.channel import die_with_parent
+from suites.implementations import ROOT
+
+FRAMES = 8
+"""Lines of a dead process's own code that are shown."""
+
+
+class ProcessDied(Exception):  # noqa: N818 - a fact about an item's process
+    """The process of an item ended, or was ended, before the item did."""
+
+
+def workers(config: pytest.Config) -> int:
+    """How many processes run at the same time; none where items run in pytest's own, as for a debugger."""
+    option = config.option
+    if sys.platform != "linux" or option.usepdb or option.trace or option.capture == "no" or option.collectonly:
+        return 0
+    return 1 if option.device == "gpu" else int(option.workers)  # frameworks take a whole GPU for themselves
+
+
+def default_workers() -> int:
+    """One per core that this process may use, up to eight: each may take a gigabyte."""
+    return min(8, len(os.sched_getaffinity(0))) if sys.platform == "linux" else 1
+
+
+class Group:
+    """Items that run in one process, one after the other; in another one after an item that the first did not survive.
+
+    Attributes:
+        items: in their order.
+        stretch: a number that groups share between which nothing runs in pytest's own process.
+        reports: of each item, as plain objects; the reason where its process died.
+        done: how many items are through.
+        pid: of the process that is running, or 0.
+    """
+
+    def __init__(self, items: list[pytest.Item], stretch: int) -> None:
+        self.items, self.stretch = items, stretch
+        self.reports: list[list[dict[str, Any] | ProcessDied]] = [[] for _ in items]
+        self.done = 0
+        self.pid = 0
+
+    def start(self) -> None:
+        """Fork a process for the items that are left."""
+        self.pipe, theirs = multiprocessing.Pipe(duplex=False)
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        parent = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                die_with_parent(parent)
+                self.pipe.close()
+                run(self.items[self.done :], theirs, self.log.fileno())
+            finally:
+                os._exit(1)
+        theirs.close()
+
+    def receive(self) -> None:
+        """Take a message from the process: a report, that an item is through, or that the process has ended."""
+        try:
+            message = pickle.loads(self.pipe.recv_bytes())
+        except (EOFError, ConnectionResetError):
+            self._end()
+            return
+        if message is None:
+            self.done += 1
+        else:
+            self.reports[self.done].append(message)
+
+    def _end(self) -> None:
+        reason = self._reason(os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]))
+        self.pid = 0
+        self.pipe.close()
+        self.log.close()
+        if self.done < len(self.items):
+            self.reports[self.done].append(ProcessDied(reason))
+            self.done += 1
+
+    def _reason(self, code: int) -> str:
+        """How the process ended and, where faulthandler could say, in which lines of the project or of a user's."""
+        self.log.seek(0)
+        told = self.log.read().decode(errors="replace").replace(f"{ROOT}{os.sep}", "")
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+        if told.startswith("Timeout"):
+            how = f"did not come back within {self.items[0].config.option.time_limit:g} s, and was ended"
+        library = str(Path(os.__file__).parent)
+        frames = [f for f in told.splitlines() if f.lstrip().startswith("File") and library not in f]
+        return "\n".join([f"the process {how}", *frames[:FRAMES]])
+
+    def kill(self) -> None:
+        """End the process, if there is one."""
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            self.pid = 0
+
+
+def run(items: list[pytest.Item], pipe: Connection, log: int) -> NoReturn:
+    """In a forked process: run the items as pytest does, and send home what it would have been told."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; pytest's process decides
+    config = items[0].config
+    _be_quiet(config)
+    config.pluginmanager.register(Relay(config, pipe))
+    faulthandler.enable(log)
+    # pytest's process has set up the folders of its own next item, which need not be this group's.
+    items[0].session._setupstate.teardown_exact(items[0])
+    for item, following in itertools.pairwise([*items, None]):
+        assert item is not None
+        faulthandler.dump_traceback_later(config.option.time_limit, exit=True, file=log)
+        config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        faulthandler.cancel_dump_traceback_later()
+        pipe.send_bytes(pickle.dumps(None))
+    os._exit(0)  # taking a framework down in good order takes seconds, and there is nothing to put in order
+
+
+def _be_quiet(config: pytest.Config) -> None:
+    """Print nothing, and capture what an item prints in files of this process's own."""
+    capture: Any = config.pluginmanager.getplugin("capturemanager")
+    capture.stop_global_capturing()
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    capture.start_global_capturing()
+    capture.suspend_global_capture()
+    for name in (Isolation.NAME, "touchstone-progress"):
+        config.pluginmanager.unregister(name=name)
+
+
+class Relay:
+    """In a forked process: sends every report home."""
+
+    def __init__(self, config: pytest.Config, pipe: Connection) -> None:
+        self.config, self.pipe = config, pipe
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Send one report."""
+        data = self.config.hook.pytest_report_to_serializable(config=self.config, report=report)
+        self.pipe.send_bytes(pickle.dumps(data))
+
+
+class Isolation:
+    """The plugin of pytest's own process; registered where `workers` is not zero."""
+
+    NAME = "touchstone-isolation"
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.groups: list[Group] = []
+        self.place: dict[pytest.Item, tuple[Group, int]] = {}
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """Form the groups: items that follow each other and name the same group."""
+        for stretch, (name, found) in enumerate(itertools.groupby(session.items, lambda item: group_of(item) is None)):
+            if name:
+                continue
+            for _, items in itertools.groupby(found, group_of):
+                group = Group(list(items), stretch)
+                self.groups.append(group)
+                self.place |= {item: (group, index) for index, item in enumerate(group.items)}
+        gc.collect()
+        gc.freeze()  # so that the collections of a forked process pass over what is here, and leave its pages shared
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+        """Pass on what an item's process reports."""
+        if item not in self.place:
+            return None
+        group, index = self.place[item]
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        while group.done <= index:
+            self._start_from(group)
+            running = {each.pipe: each for each in self.groups if each.pid}
+            for pipe in wait(list(running)):
+                running[pipe].receive()  # type: ignore[index]
+        for report in self._reports(item, group.reports[index]):
+            item.ihook.pytest_runtest_logreport(report=report)
+        group.reports[index] = []
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
+    def _start_from(self, current: Group) -> None:
+        """Start this group and those that follow it, as many as may run at the same time."""
+        free = workers(self.config) - sum(group.pid != 0 for group in self.groups)
+        for group in self.groups[self.groups.index(current) :]:
+            if free <= 0 or group.stretch != current.stretch:
+                return
+            if group.pid == 0 and group.done < len(group.items):
+                group.start()
+                free -= 1
+
+    def _reports(self, item: pytest.Item, received: list[dict[str, Any] | ProcessDied]) -> Iterator[Any]:
+        for each in received:
+            if isinstance(each, ProcessDied):
+                call = pytest.CallInfo.from_call(functools.partial(_raise, each), "call")
+                yield item.ihook.pytest_runtest_makereport(item=item, call=call)
+            else:
+                yield self.config.hook.pytest_report_from_serializable(config=self.config, data=each)
+
+    def pytest_sessionfinish(self) -> None:
+        """End what is left when the session stops early."""
+        for group in self.groups:
+            group.kill()
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error
+
+
+def group_of(item: pytest.Item) -> tuple[str, str] | None:
+    """The group of an item marked ``isolated(name)``: those with the same name in the same file; else ``None``."""
+    mark = item.get_closest_marker("isolated")
+    return None if mark is None else (str(item.path), str(mark.args[0]) if mark.args else "")

@@ -1,0 +1,55 @@
+"""What an implementation does to its process, it does to that alone: its properties say so, and the others run."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from suites.implementations import ROOT
+
+SURVIVED = "weights_are_a_distribution"
+PROPERTIES = ("query_decides", SURVIVED)
+SAID = {
+    "raises_in_call": "ValueError: Exception encountered when calling AdditiveAttention.call().",
+    "hangs_in_call": "ProcessDied: the process did not come back within 12 s, and was ended",
+    "crashes_in_call": "ProcessDied: the process was killed by SIGSEGV",
+    "exits_in_call": "ProcessDied: the process ended with status 3",
+    "incomplete": "misbehaving:incomplete does not provide",
+}
+"""How the message of a property begins or what it contains, by contender."""
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, Any]]:
+    """The rows of one session in which all of them and the reference are tested, by contender and property."""
+    folder = tmp_path_factory.mktemp("isolation") / "run"
+    command = [sys.executable, "-m", "pytest", "suites/properties/test_additive_attention.py", "-p", "no:cacheprovider"]
+    command += ["-k", " or ".join(PROPERTIES), "--results", str(folder), "--time-limit", "12", "--workers", "2", "-q"]
+    for name in ("reference", *(f"suites.selftest.misbehaving:{name}" for name in SAID)):
+        command += ["--implementation", f"additive_attention={name}"]
+    session = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=500)
+    assert session.returncode == pytest.ExitCode.TESTS_FAILED, session.stdout[-3000:]
+    assert "INTERNALERROR" not in session.stdout + session.stderr
+    assert not [p for p in psutil.process_iter(["cmdline"]) if str(folder) in (p.info["cmdline"] or [])]
+    lines = [json.loads(line) for line in Path(folder / "properties.jsonl").read_text(encoding="utf-8").splitlines()]
+    return {(row["asked"]["implementation"].rpartition(":")[2], row["asked"]["property"]): row for row in lines}
+
+
+@pytest.mark.parametrize("contender", SAID)
+def test_every_property_says_what_happened(contender: str, rows: dict[tuple[str, str], dict[str, Any]]) -> None:
+    expected = "not provided" if contender == "incomplete" else "failed"
+    for name in PROPERTIES:
+        row = rows[contender, name]
+        assert row["outcome"] == expected
+        assert SAID[contender] in row["message"]
+    if contender in ("hangs_in_call", "crashes_in_call"):
+        assert "misbehaving.py" in rows[contender, SURVIVED]["message"], "where it hung or crashed is named"
+
+
+def test_the_others_are_not_touched(rows: dict[tuple[str, str], dict[str, Any]]) -> None:
+    assert {rows["reference", name]["outcome"] for name in PROPERTIES} == {"passed"}
+    assert len(rows) == len(PROPERTIES) * (len(SAID) + 1)
