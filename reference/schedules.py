@@ -18,11 +18,11 @@ another, while a batch that pays may not fit into memory. What helps, one functi
 The step is the number of updates made so far, as in Keras: 0 at the first. Integer steps are compared, subtracted and
 reduced as integers, and only the fraction t / T becomes floating point, so that no step is lost past 2^24, where
 float32 stops counting. Rates are float32, or float64 for a float64 step, under every dtype policy; interpolation is
-`(1 - share) start + share end`, which is exact at both ends. The length of a decay never includes the warm-up before it.
+`(1 - share) start + share end`, which is exact at both ends. The length of a decay excludes the warm-up before it.
 
-Deviations: the inverse root gives step 0 the rate of step 1 (the paper counts from 1); one cycle interpolates by cosines
-and in two phases, as fastai, optax and torch do (the paper: three straight lines); the range test sweeps
-geometrically (the paper: linearly); weight decay is Keras's, apart from the velocity (Goyal et al.: inside of it).
+Deviations: the inverse root gives step 0 the rate of step 1 (the paper counts from 1); one cycle interpolates by
+cosines and in two phases, as optax and torch do (the paper: three straight lines); the range test sweeps geometrically
+(the paper: linearly); weight decay is Keras's, apart from the velocity (Goyal et al.: inside of it).
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def _floating(step: Tensor) -> Tensor:
 
 
 def _progress(step: Tensor, steps: Tensor) -> Tensor:
-    """step / steps, from 0 to 1."""
+    """Step / steps, from 0 to 1."""
     return ops.clip(_floating(_counted(step)) / steps, 0.0, 1.0)
 
 
@@ -188,9 +188,9 @@ def _cosine_between(start: float, end: float, progress: Tensor) -> Tensor:
     return _between(start, end, (1 - ops.cos(math.pi * progress)) / 2)
 
 
-def _positive_integers(**numbers: int) -> None:
+def _positive_integers(**numbers: Any) -> None:
     for name, number in numbers.items():
-        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
+        if not isinstance(number, int | np.integer) or number < 1:
             raise ValueError(f"`{name}` must be a positive integer; it is {number!r}")
 
 
@@ -264,7 +264,8 @@ def train_on_micro_batches(model: keras.Model, x: Tensor, y: Tensor, *, size: in
 
     Args:
         model: its optimizer is made by `accumulating`; its loss takes the mean over the examples, Keras's default.
-        x, y: arrays with all examples of the batch on the first axis.
+        x: inputs of all examples of the batch, on the first axis.
+        y: their targets.
         size: of a micro-batch; the last one may be smaller, and counts by its size.
 
     Returns:
@@ -363,7 +364,8 @@ def range_test(
     Args:
         model: built, and compiled with a number as its learning rate.
         batches: pairs `(x, y)`, begun anew as often as needed.
-        low, high: the first rate and the last.
+        low: the first rate.
+        high: the last rate.
         steps: how many rates.
         divergence: how far the loss may rise.
 

@@ -1,0 +1,246 @@
+"""What is drawn for the properties of schedules, how a rate is asked for, and the small models that train with it."""
+
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+from hypothesis import strategies as st
+from keras import ops
+
+from suites.implementations import NotProvided
+from suites.properties.numerics import to_numpy
+from suites.properties.oracles import schedules as oracle
+from suites.subjects import Subject
+
+FAR = 2**24 + 1
+"""The first step that float32 cannot tell from its neighbour."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A schedule by the name of its function, with all parameters but the step."""
+
+    function: str
+    parameters: Mapping[str, Any]
+
+    def but(self, **changes: Any) -> "Case":
+        """The same schedule with some parameters replaced."""
+        return replace(self, parameters={**self.parameters, **changes})
+
+    @property
+    def landmarks(self) -> list[int]:
+        """Steps at which something happens, those beside them, and some others."""
+        joints = {value for name, value in self.parameters.items() if "steps" in name}
+        joints |= set(self.parameters.get("boundaries", ()))
+        cycles = {3 * step for step in joints if "growth" in self.parameters}
+        beside = {step + near for step in joints | cycles for near in (-1, 0, 1)}
+        return sorted({0, 1, 3000} | beside | {step // 2 for step in joints})
+
+    def truth(self, step: int) -> oracle.Rate:
+        """The rate in float64 and the bound on its error."""
+        found: oracle.Rate = getattr(oracle, self.function)(step, **self.parameters)
+        return found
+
+    def __repr__(self) -> str:
+        return f"{self.function}(step, {', '.join(f'{name}={value!r}' for name, value in self.parameters.items())})"
+
+
+WARM_UP = Case("warm_up", {"rate": 0.1, "steps": 5, "start": 0.02})
+INVERSE_ROOT = Case("inverse_square_root", {"peak": (512 * 4000) ** -0.5, "warm_up_steps": 4000})
+COSINE = Case("cosine", {"peak": 0.1, "steps": 10, "floor": 0.01})
+PERIODIC = Case("cosine_restarts", {"peak": 0.1, "steps": 10, "floor": 0.0, "growth": 1})
+RESTARTS = Case("cosine_restarts", {"peak": 0.1, "steps": 10, "floor": 0.01, "growth": 2})
+STEPS = Case("step_decay", {"rates": [0.1, 0.01, 0.001], "boundaries": [4, 9]})
+ONE_CYCLE = Case("one_cycle", {"start": 0.004, "peak": 0.1, "end": 1e-5, "steps": 20, "warm_up_steps": 6})
+SIMPLE = (WARM_UP, INVERSE_ROOT, COSINE, PERIODIC, RESTARTS, STEPS, ONE_CYCLE)
+"""One of each, of a size to follow by hand."""
+
+RATES = st.sampled_from((1.0, 0.5, 0.1, 0.03, 7e-4))
+LOWS = st.sampled_from((0.0, 1e-3, 1e-5))
+LENGTHS = st.integers(1, 100)
+
+
+def cases(function: str) -> st.SearchStrategy[Case]:
+    """Any small schedule of this function."""
+    parameters: dict[str, st.SearchStrategy[dict[str, Any]]] = {
+        "warm_up": st.fixed_dictionaries({"rate": RATES, "steps": LENGTHS, "start": LOWS}),
+        "inverse_square_root": st.fixed_dictionaries({"peak": RATES, "warm_up_steps": LENGTHS}),
+        "cosine": st.fixed_dictionaries({"peak": RATES, "steps": LENGTHS, "floor": LOWS}),
+        "cosine_restarts": st.fixed_dictionaries(
+            {"peak": RATES, "steps": LENGTHS, "floor": LOWS, "growth": st.integers(1, 3)}
+        ),
+        "step_decay": st.lists(LENGTHS, min_size=1, max_size=4, unique=True).flatmap(
+            lambda boundaries: st.fixed_dictionaries(
+                {
+                    "rates": st.lists(RATES, min_size=len(boundaries) + 1, max_size=len(boundaries) + 1),
+                    "boundaries": st.just(sorted(boundaries)),
+                }
+            )
+        ),
+        "one_cycle": st.tuples(LENGTHS, LENGTHS).flatmap(
+            lambda lengths: st.fixed_dictionaries(
+                {
+                    "start": LOWS,
+                    "peak": RATES,
+                    "end": LOWS,
+                    "steps": st.just(sum(lengths)),
+                    "warm_up_steps": st.just(lengths[0]),
+                }
+            )
+        ),
+    }
+    return parameters[function].map(lambda drawn: Case(function, drawn))
+
+
+def check(holds: Any, message: str) -> None:
+    """Fail with this message and no more, where a bare assert would print its operands too."""
+    __tracebackhide__ = True
+    if not holds:
+        raise AssertionError(message)
+
+
+def refuses(call: Callable[..., Any], *arguments: Any, **named: Any) -> bool:
+    """Whether a call raises ValueError."""
+    try:
+        call(*arguments, **named)
+    except ValueError:
+        return True
+    return False
+
+
+def taking(subject: Subject, function: str, *names: str) -> Callable[..., Any]:
+    """An implementation's function, which takes these names.
+
+    Raises:
+        NotProvided: it does not exist, or lacks one of the names.
+    """
+    found: Callable[..., Any] = getattr(subject, function)
+    parameters = inspect.signature(found).parameters
+    if not any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        for name in names:
+            if name not in parameters:
+                raise NotProvided(f"{function} takes no `{name}`")
+    return found
+
+
+def rate(subject: Subject, case: Case, step: Any) -> np.ndarray:
+    """The rate that an implementation gives for a step, in the step's shape."""
+    __tracebackhide__ = True
+    found = to_numpy(taking(subject, case.function, *case.parameters)(step, **case.parameters))
+    check(found.shape == np.shape(step), f"{case} at step {step}: shape {found.shape}, expected {np.shape(step)}")
+    return found
+
+
+def schedule_of(subject: Subject, case: Case) -> Any:
+    """The schedule as an object that a Keras optimizer takes."""
+    function = taking(subject, case.function, *case.parameters)
+    return subject.Schedule(function, **case.parameters)
+
+
+def provided(subject: Subject, cases: Sequence[Case] = SIMPLE) -> list[Case]:
+    """Those cases whose function the implementation has.
+
+    Raises:
+        NotProvided: it has none of them.
+    """
+    found = [case for case in cases if subject.provides(case.function)]
+    if not found:
+        raise NotProvided(f"{subject.implementation.name} provides none of {', '.join(c.function for c in cases)}")
+    return found
+
+
+@contextlib.contextmanager
+def global_policy(precision: str) -> Iterator[None]:
+    """Keras's global dtype policy, for a while."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+# Training
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Examples `(N, 2)` whose elements every precision represents exactly, and the size of a micro-batch."""
+
+    x: np.ndarray
+    size: int
+
+    @property
+    def micro_batches(self) -> list[np.ndarray]:
+        """The examples, in pieces."""
+        return [self.x[begin : begin + self.size] for begin in range(0, len(self.x), self.size)]
+
+    def __repr__(self) -> str:
+        return f"{self.x.tolist()} in micro-batches of {self.size}"
+
+
+EVEN = Batch(np.array([[1.0, -2.0], [3.0, 0.5], [-1.0, 2.0], [0.0, 1.5]]), 2)
+RAGGED = Batch(np.array([[1.0, -2.0], [3.0, 0.5], [-4.0, 2.0]]), 2)
+
+
+@st.composite
+def batches(draw: st.DrawFn, *, ragged: bool) -> Batch:
+    """Any small batch, whose last micro-batch is smaller than the others or not."""
+    size, count = draw(st.integers(2, 3)), draw(st.integers(2, 3))
+    examples = size * count - (draw(st.integers(1, size - 1)) if ragged else 0)
+    eighths = draw(st.lists(st.integers(-32, 32), min_size=2 * examples, max_size=2 * examples))
+    return Batch(np.array(eighths).reshape(examples, 2) / 8, size)
+
+
+ACCUMULATED_RATE = 0.5
+"""The learning rate of `trained`."""
+
+
+def mean_output(_targets: Any, outputs: Any) -> Any:
+    """A loss whose gradient is the mean of the inputs, whatever the weights are."""
+    return ops.mean(outputs, axis=-1)
+
+
+def linear_model(precision: str, optimizer: Any, loss: Any = mean_output, *, eagerly: bool = True) -> keras.Model:
+    """The inputs times two weights, both 1, compiled; without loss scaling, which is another technique's."""
+    dense = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones", dtype=precision)
+    model = keras.Sequential([keras.Input((2,)), dense])
+    model.compile(optimizer, loss, run_eagerly=eagerly, auto_scale_loss=False)
+    optimizer.build(model.trainable_variables)
+    return model
+
+
+@functools.lru_cache(maxsize=64)  # to make one takes longer than to train it
+def _accumulating_model(subject: Subject, micro_batches: int) -> tuple[keras.Model, list[np.ndarray]]:
+    optimizer = subject.accumulating(keras.optimizers.SGD, ACCUMULATED_RATE, micro_batches)
+    model = linear_model(subject.precision, optimizer)
+    return model, state_of(model)
+
+
+def trained(subject: Subject, batch: Batch) -> tuple[np.ndarray, Any]:
+    """The weights of `linear_model` after one update by micro-batches, and the loss that was reported."""
+    model, state = _accumulating_model(subject, len(batch.micro_batches))
+    for variable, value in zip((*model.variables, *model.optimizer.variables), state, strict=True):
+        variable.assign(value)
+    loss = subject.train_on_micro_batches(model, *arrays_of(batch), size=batch.size)
+    return weights_of(model), loss
+
+
+def weights_of(model: keras.Model) -> np.ndarray:
+    """The two weights of `linear_model`."""
+    return to_numpy(model.get_weights()[0])[:, 0]
+
+
+def arrays_of(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and targets as a model takes them."""
+    return batch.x.astype("float32"), np.zeros((len(batch.x), 1), "float32")
+
+
+def state_of(model: keras.Model) -> list[np.ndarray]:
+    """All that training changes: weights, batch statistics, seeds, and the state of the optimizer."""
+    return [np.array(ops.convert_to_numpy(each)) for each in (*model.variables, *model.optimizer.variables)]

@@ -1,0 +1,646 @@
+"""What must be true of schedules and of training by them, whoever wrote them (reference/schedules.py is the contract).
+
+A rate does not depend on precision, so that most properties run in one; those of training run in all.
+"""
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from keras import ops
+
+from suites.properties.numerics import SMALLEST_SUBNORMAL, assert_equal, assert_within, gamma, to_numpy
+from suites.properties.oracles import schedules as oracle
+from suites.properties.schedules_cases import (
+    ACCUMULATED_RATE,
+    COSINE,
+    EVEN,
+    FAR,
+    INVERSE_ROOT,
+    ONE_CYCLE,
+    PERIODIC,
+    RAGGED,
+    RATES,
+    RESTARTS,
+    STEPS,
+    WARM_UP,
+    Batch,
+    Case,
+    arrays_of,
+    batches,
+    cases,
+    check,
+    global_policy,
+    linear_model,
+    mean_output,
+    provided,
+    rate,
+    refuses,
+    schedule_of,
+    state_of,
+    taking,
+    trained,
+    weights_of,
+)
+from suites.subjects import Subject
+
+
+def follows(subject: Subject, case: Case) -> None:
+    """Assert the formula at every landmark."""
+    __tracebackhide__ = True
+    for step in case.landmarks:
+        truth = case.truth(step)
+        assert_within(rate(subject, case, step), np.array(truth.value), truth.bound, f"{case} at step {step}")
+
+
+# Formulas
+
+
+@pytest.mark.structure
+@example(case=WARM_UP)
+@given(case=cases("warm_up"))
+def test_warm_up_is_a_straight_line(subject: Subject, case: Case) -> None:
+    """A warm-up grows by the same amount each step, from its start to its target, up to rounding."""
+    follows(subject, case)
+
+
+@pytest.mark.structure
+@example(case=WARM_UP)
+@given(case=cases("warm_up"))
+def test_warm_up_reaches_its_target(subject: Subject, case: Case) -> None:
+    """After its steps a warm-up is at its target exactly, and stays there; before it began, at its start."""
+    start, target, steps = (case.parameters[name] for name in ("start", "rate", "steps"))
+    assert_equal(rate(subject, case, 0), np.array(np.float32(start), float), f"{case} at step 0")
+    for step in (steps, steps + 1, 100 * steps):
+        assert_equal(rate(subject, case, step), np.array(np.float32(target), float), f"{case} at step {step}")
+
+
+@pytest.mark.structure
+@example(case=INVERSE_ROOT)
+@given(case=cases("inverse_square_root"))
+def test_inverse_root_follows_the_transformer(subject: Subject, case: Case) -> None:
+    """The inverse root is d^-0.5 min(t^-0.5, t w^-1.5), and step 0 counts as the first, up to rounding."""
+    follows(subject, case)
+
+
+@pytest.mark.structure
+@example(case=INVERSE_ROOT)
+@given(case=cases("inverse_square_root"))
+def test_inverse_root_peaks_after_warm_up(subject: Subject, case: Case) -> None:
+    """The inverse root is greatest at the last step of the warm-up, and half of that four times as far on."""
+    warm, peak = case.parameters["warm_up_steps"], case.truth(case.parameters["warm_up_steps"])
+    top = rate(subject, case, warm)
+    for step in (max(0, warm - 2), max(0, warm - 1), warm + 1, warm + 2):
+        below = rate(subject, case, step)
+        check(below <= top, f"{case} is {below} at step {step} and {top} at step {warm}")
+    assert_within(2 * rate(subject, case, 4 * warm), top, 3 * peak.bound, f"{case}, twice the rate at step {4 * warm}")
+
+
+@pytest.mark.structure
+@example(case=COSINE)
+@given(case=cases("cosine"))
+def test_cosine_follows_the_formula(subject: Subject, case: Case) -> None:
+    """The cosine is floor + (peak - floor) (1 + cos(pi t / T)) / 2, up to rounding."""
+    follows(subject, case)
+
+
+@pytest.mark.structure
+@example(case=COSINE)
+@given(case=cases("cosine"))
+def test_cosine_ends_at_its_floor(subject: Subject, case: Case) -> None:
+    """The cosine is at its floor at its last step, up to rounding, and keeps that rate bit for bit."""
+    steps, floor = case.parameters["steps"], case.parameters["floor"]
+    end = rate(subject, case, steps)
+    assert_within(end, np.array(floor), case.truth(steps).bound, f"{case} at step {steps}")
+    for step in (steps + 1, 2 * steps, 100 * steps):
+        assert_equal(rate(subject, case, step), end, f"{case} at step {step}")
+
+
+@pytest.mark.structure
+@example(case=COSINE)
+@given(case=cases("cosine"))
+def test_cosine_is_symmetric(subject: Subject, case: Case) -> None:
+    """What the cosine has lost after some steps is what it still has to lose as many steps before its end."""
+    steps, peak, floor = (case.parameters[name] for name in ("steps", "peak", "floor"))
+    for step in {0, 1, steps // 3, steps // 2}:
+        both = rate(subject, case, step) + rate(subject, case, steps - step)
+        bound = case.truth(step).bound + case.truth(steps - step).bound
+        assert_within(both, np.array(peak + floor), bound, f"{case}, sum of steps {step} and {steps - step}")
+
+
+@pytest.mark.structure
+@example(case=RESTARTS)
+@given(case=cases("cosine_restarts"))
+def test_restarts_follow_the_formula(subject: Subject, case: Case) -> None:
+    """Each cycle is a cosine of its own, and is longer than the one before by the growth factor."""
+    follows(subject, case)
+
+
+@pytest.mark.structure
+@example(case=PERIODIC, step=3, cycles=2)
+@example(case=PERIODIC, step=FAR % 10, cycles=FAR // 10)
+@given(
+    case=cases("cosine_restarts").map(lambda case: case.but(growth=1)),
+    step=st.integers(0, 99),
+    cycles=st.sampled_from((1, 2, 7, 100)),
+)
+def test_restarts_are_periodic(subject: Subject, case: Case, step: int, cycles: int) -> None:
+    """Without growth the rate some cycles later is the same, also past 2^24 steps, up to rounding."""
+    later = step + cycles * case.parameters["steps"]
+    bound = 2 * case.truth(step).bound
+    assert_within(
+        rate(subject, case, later), rate(subject, case, step), bound, f"{case} at step {later} against {step}"
+    )
+
+
+@pytest.mark.structure
+@example(case=RESTARTS)
+@given(case=cases("cosine_restarts"))
+def test_restarts_begin_at_the_peak(subject: Subject, case: Case) -> None:
+    """The first step of every cycle has the peak as its rate, up to rounding."""
+    begin, length = 0, case.parameters["steps"]
+    for _ in range(8):
+        truth = case.truth(begin)
+        assert_within(rate(subject, case, begin), np.array(case.parameters["peak"]), truth.bound, f"{case} at {begin}")
+        begin, length = begin + length, length * case.parameters["growth"]
+
+
+@pytest.mark.structure
+@example(case=STEPS)
+@example(case=STEPS.but(boundaries=[9, FAR]))
+@given(case=cases("step_decay"))
+def test_steps_change_at_their_boundaries(subject: Subject, case: Case) -> None:
+    """The next rate holds from its boundary on, and not a step earlier or later, also past 2^24 steps."""
+    follows(subject, case)
+
+
+@pytest.mark.structure
+@example(case=ONE_CYCLE)
+@given(case=cases("one_cycle"))
+def test_one_cycle_follows_the_formula(subject: Subject, case: Case) -> None:
+    """One cycle goes up half a cosine and down another, and stays at its end, up to rounding."""
+    follows(subject, case)
+
+
+@pytest.mark.structure
+def test_one_cycle_turned_over_is_the_momentum(subject: Subject) -> None:
+    """With the ends above the peak the cycle goes down and up: the momentum that runs counter to the rate."""
+    follows(subject, ONE_CYCLE.but(start=0.95, peak=0.85, end=0.95))
+
+
+@pytest.mark.structure
+def test_rates_stay_between_their_ends(subject: Subject) -> None:
+    """No rate is negative or above the peak, at any step."""
+    for case in provided(subject):
+        peak = max([np.max(case.parameters.get(name, 0.0)) for name in ("rate", "peak", "rates")])
+        for step in (*case.landmarks, 10**6, FAR, 2**31 - 1):
+            found, bound = float(rate(subject, case, step)), case.truth(step).bound
+            check(-bound <= found <= peak + bound, f"{case} is {found} at step {step}")
+
+
+# Joints
+
+
+def warmed(subject: Subject, steps: int, start: float = 0.0) -> tuple[Case, Case]:
+    """A cosine, and the same after a warm-up."""
+    schedule = schedule_of(subject, COSINE)
+    return COSINE, Case("with_warm_up", {"schedule": schedule, "steps": steps, "start": start})
+
+
+@pytest.mark.structure
+@example(steps=5)
+@given(steps=st.integers(1, 40))
+def test_a_decay_begins_where_its_warm_up_ends(subject: Subject, steps: int) -> None:
+    """After a warm-up the schedule runs in full length, as if it began there: no jump, and no step of it is lost."""
+    plain, warm = warmed(subject, steps)
+    for step in plain.landmarks:
+        what = f"with {steps} steps of warm-up, step {step} after it"
+        assert_within(
+            rate(subject, warm, steps + step), np.array(plain.truth(step).value), plain.truth(step).bound, what
+        )
+
+
+@pytest.mark.structure
+@example(steps=5, start=0.02)
+@given(steps=st.integers(1, 40), start=st.sampled_from((0.0, 0.02, 0.2)))
+def test_a_warm_up_leads_to_the_first_rate(subject: Subject, steps: int, start: float) -> None:
+    """Before the schedule begins, the rate goes in a straight line to the first rate of the schedule."""
+    plain, warm = warmed(subject, steps, start)
+    for step in range(0, steps, max(1, steps // 5)):
+        truth = oracle.with_warm_up(step, plain.truth, steps, start)
+        what = f"warm-up of {steps} steps from {start} at step {step}"
+        assert_within(rate(subject, warm, step), np.array(truth.value), truth.bound, what)
+
+
+# Steps of any kind
+
+
+@pytest.mark.structure
+def test_every_kind_of_step_gives_the_same_rate(subject: Subject) -> None:
+    """A step may be an int, a float, a NumPy number or a tensor of integers or floats: the rate is the same."""
+    kinds = [7, 7.0, np.int64(7), np.int32(7), np.uint8(7), np.float32(7)]
+    kinds += [ops.convert_to_tensor(np.array(7, kind)) for kind in ("int32", "float32")]
+    for case in provided(subject):
+        expected = rate(subject, case, 7)
+        for step in kinds:
+            kind = f"{type(step).__module__}.{type(step).__name__} {getattr(step, 'dtype', '')}"
+            assert_equal(rate(subject, case, step), expected, f"{case} at 7 as {kind}")
+
+
+@pytest.mark.structure
+def test_steps_may_be_an_array(subject: Subject) -> None:
+    """An array of steps gives an array of rates, in its shape."""
+    steps = np.arange(24).reshape(2, 12)
+    for case in provided(subject):
+        truths = [case.truth(int(step)) for step in steps.ravel()]
+        values, bounds = (np.reshape([getattr(t, name) for t in truths], steps.shape) for name in ("value", "bound"))
+        assert_within(rate(subject, case, steps), values, bounds, f"{case} at steps 0 to 23")
+
+
+def test_rates_are_float32_under_any_policy(subject: Subject) -> None:
+    """Under every dtype policy a rate is float32, also at steps that half precision cannot tell apart."""
+    case = COSINE.but(steps=3 * 10**6)
+    for step in (2049, 10**6):
+        truth, function = case.truth(step), taking(subject, "cosine", *case.parameters)
+        with global_policy(subject.precision):
+            found = function(step, **case.parameters)
+        dtype = keras.backend.standardize_dtype(found.dtype) if hasattr(found, "dtype") else type(found).__name__
+        check(dtype in ("float32", "float64", "float"), f"the rate is {dtype}")
+        assert_within(found, np.array(truth.value), truth.bound, f"{case} at step {step}")
+
+
+@pytest.mark.structure
+def test_arguments_are_left_as_they_were(subject: Subject) -> None:
+    """Arrays of steps and lists of rates are not changed."""
+    for case in provided(subject):
+        steps, parameters = np.arange(5), dict(case.parameters)
+        before = json.dumps(parameters)
+        rate(subject, case, steps)
+        check(steps.tolist() == [0, 1, 2, 3, 4], f"{case} changed the array of steps to {steps.tolist()}")
+        check(json.dumps(parameters) == before, f"{case} changed its parameters to {parameters}")
+
+
+MISFITS = {
+    "a warm-up of no steps": WARM_UP.but(steps=0),
+    "an inverse root of no warm-up steps": INVERSE_ROOT.but(warm_up_steps=0),
+    "a cosine of no steps": COSINE.but(steps=0),
+    "cycles of no steps": PERIODIC.but(steps=0),
+    "a rate too few": STEPS.but(rates=[0.1, 0.01]),
+    "falling boundaries": STEPS.but(boundaries=[9, 4]),
+    "one cycle that ends before its peak": ONE_CYCLE.but(steps=5),
+}
+
+
+@pytest.mark.structure
+def test_impossible_schedules_are_refused(subject: Subject) -> None:
+    """Schedules without steps, with too few rates or with boundaries out of order are answered with ValueError."""
+    wanted = provided(subject, list(MISFITS.values()))
+    for what, case in MISFITS.items():
+        if case in wanted:
+            function = taking(subject, case.function, *case.parameters)
+            check(refuses(function, 7, **case.parameters), f"{what} was accepted: {case}")
+
+
+# Schedules as citizens of Keras
+
+
+def test_an_optimizer_follows_the_schedule(subject: Subject) -> None:
+    """Three steps of `fit` with plain SGD leave the weights where three steps by hand do."""
+    model = linear_model(subject.precision, keras.optimizers.SGD(schedule_of(subject, COSINE)), eagerly=False)
+    x, y = arrays_of(EVEN)
+    model.fit(x, y, batch_size=len(x), epochs=3, shuffle=False, verbose=0)
+    rates = [COSINE.truth(step) for step in range(3)]
+    gradient, error = EVEN.x.mean(0), gradient_bound(EVEN, subject)
+    expected = 1 - sum(each.value for each in rates) * gradient
+    bound = sum(each.value * error + each.bound * np.abs(gradient) for each in rates) + gamma(9, "float32") * 2
+    assert_within(weights_of(model), expected, bound, "weights after three steps")
+
+
+def test_a_config_makes_the_same_schedule(subject: Subject) -> None:
+    """A schedule made anew from its configuration, or with its optimizer from JSON, gives the same rates."""
+    schedule = schedule_of(subject, COSINE)
+    if subject.provides("with_warm_up"):
+        schedule = subject.Schedule(subject.with_warm_up, schedule=schedule, steps=5)
+    again = type(schedule).from_config(schedule.get_config())
+    own = {type(schedule).__name__: type(schedule)}
+    text = json.dumps(keras.optimizers.serialize(keras.optimizers.SGD(schedule)))
+    optimizer = keras.optimizers.deserialize(json.loads(text), custom_objects=own)
+    for step in (0, 3, 7, 100):
+        expected = to_numpy(schedule(step))
+        assert_equal(again(step), expected, f"rate at step {step}, from the schedule's configuration")
+        optimizer.iterations.assign(step)
+        assert_equal(optimizer.learning_rate, expected, f"rate at step {step}, from the optimizer's configuration")
+
+
+def test_training_resumes_where_it_stopped(subject: Subject) -> None:
+    """Training that is saved and loaded half-way ends with the same weights, bit for bit, as without a pause."""
+    schedule = schedule_of(subject, COSINE)
+    x, y = arrays_of(EVEN)
+
+    def train(model: keras.Model, steps: int) -> keras.Model:
+        for _ in range(steps):
+            model.train_on_batch(x, y)
+        return model
+
+    def fresh() -> keras.Model:
+        return linear_model(subject.precision, keras.optimizers.SGD(schedule, momentum=0.5), "mse")
+
+    expected = weights_of(train(fresh(), 4))
+    with tempfile.TemporaryDirectory() as folder:
+        train(fresh(), 2).save(Path(folder) / "model.keras")
+        own = {type(schedule).__name__: type(schedule)}
+        resumed = keras.saving.load_model(Path(folder) / "model.keras", custom_objects=own)
+    check(int(resumed.optimizer.iterations) == 2, f"the step after loading is {int(resumed.optimizer.iterations)}")
+    assert_equal(weights_of(train(resumed, 2)), expected, "weights after two steps, a pause, and two more")
+
+
+# Batch size
+
+
+@pytest.mark.structure
+@given(rate_=RATES, base=st.sampled_from((1, 32, 256)), factor=st.sampled_from((1, 2, 3, 8)))
+def test_linear_rule(subject: Subject, rate_: float, base: int, factor: int) -> None:
+    """A batch k times as large gets k times the rate."""
+    found = subject.scale_learning_rate(rate_, batch=factor * base, base_batch=base, rule="linear")
+    assert_within(
+        found, np.array(factor * rate_), factor * rate_ * gamma(4, "float32"), f"{rate_} for {factor} batches"
+    )
+
+
+@pytest.mark.structure
+@given(rate_=RATES, base=st.sampled_from((1, 32, 256)), factor=st.sampled_from((1, 4, 9, 2)))
+def test_square_root_rule(subject: Subject, rate_: float, base: int, factor: int) -> None:
+    """A batch k times as large gets sqrt(k) times the rate."""
+    found = subject.scale_learning_rate(rate_, batch=factor * base, base_batch=base, rule="sqrt")
+    expected = factor**0.5 * rate_
+    assert_within(found, np.array(expected), expected * gamma(8, "float32"), f"{rate_} for {factor} batches")
+
+
+def two_gradients(x: Any) -> list[Any]:
+    """Means over a batch, as gradients of a mean loss are: of x, and of its squares."""
+    x = ops.convert_to_tensor(x)
+    return [ops.mean(x, axis=0), ops.mean(x * x, axis=0)]
+
+
+def accumulates(subject: Subject, batch: Batch) -> None:
+    """Assert that the accumulated gradients are those of the whole batch."""
+    __tracebackhide__ = True
+    pieces = ((piece.astype("float32"),) for piece in batch.micro_batches)
+    found = subject.accumulated_gradients(two_gradients, pieces)
+    check(len(found) == 2, f"{len(found)} gradients for 2")
+    roundings = 2 * len(batch.x) + 8  # in each mean, and in weighting, adding up and dividing
+    for power, gradient in zip((1, 2), found, strict=True):
+        bound = gamma(roundings, "float32") * (np.abs(batch.x) ** power).mean(0)
+        assert_within(gradient, (batch.x**power).mean(0), bound, f"mean of x^{power} over {batch}")
+
+
+@pytest.mark.structure
+@example(batch=EVEN)
+@given(batch=batches(ragged=False))
+def test_micro_batches_give_the_gradient_of_the_batch(subject: Subject, batch: Batch) -> None:
+    """Gradients accumulated over equal micro-batches are those of the whole batch, up to rounding."""
+    accumulates(subject, batch)
+
+
+@pytest.mark.structure
+@example(batch=RAGGED)
+@given(batch=batches(ragged=True))
+def test_a_smaller_micro_batch_counts_less(subject: Subject, batch: Batch) -> None:
+    """With a last micro-batch that is smaller, too, the gradients are those of the whole batch, up to rounding."""
+    accumulates(subject, batch)
+
+
+@pytest.mark.structure
+def test_small_gradients_are_not_lost(subject: Subject) -> None:
+    """Gradients in half precision are added up in float32, where a small one is not lost beside a large one."""
+    for dtype, large in (("float16", 2048.0), ("bfloat16", 256.0)):
+        pieces = [(np.array([[value]], "float32"),) for value in (large, 1.0, 1.0)]
+        found = subject.accumulated_gradients(lambda x, dtype=dtype: [ops.cast(x[0], dtype)], pieces)[0]
+        bound = large * gamma(6, "float32")
+        assert_within(found, np.array([(large + 2) / 3]), bound, f"mean of {large:g}, 1 and 1 in {dtype}")
+
+
+@pytest.mark.structure
+def test_gradients_are_left_as_they_were(subject: Subject) -> None:
+    """Accumulating changes neither the micro-batches nor the gradients that it is given."""
+    inputs = [np.ones((2, 2), "float32"), np.ones((2, 2), "float32")]
+    gradients = [np.ones(2, "float32"), np.ones(2, "float32")]
+    remaining = iter(gradients)
+    subject.accumulated_gradients(lambda _: [next(remaining)], ((each,) for each in inputs))
+    check(all((each == 1).all() for each in inputs), f"the micro-batches are {[each.tolist() for each in inputs]}")
+    check(all((each == 1).all() for each in gradients), f"the gradients are {[each.tolist() for each in gradients]}")
+
+
+def gradient_bound(batch: Batch, subject: Subject) -> np.ndarray:
+    """How far the gradient of `linear_model` may be off: weighted means in the compute dtype, added up in float32."""
+    dtype, examples = subject.compute_dtype, len(batch.x)
+    relative = gamma(examples + 6, dtype) + gamma(2 * examples + 8, "float32")
+    return relative * np.abs(batch.x).mean(0) + examples * SMALLEST_SUBNORMAL[dtype]
+
+
+def trains_as_one(subject: Subject, batch: Batch) -> None:
+    """Assert that one update by micro-batches is that by the whole batch."""
+    __tracebackhide__ = True
+    step = ACCUMULATED_RATE * batch.x.mean(0)
+    bound = ACCUMULATED_RATE * gradient_bound(batch, subject) + gamma(3, "float32") * (1 + np.abs(step))
+    assert_within(trained(subject, batch)[0], 1 - step, bound, f"weights after {batch}")
+
+
+@example(batch=EVEN)
+@given(batch=batches(ragged=False))
+def test_training_by_micro_batches_is_training_by_the_batch(subject: Subject, batch: Batch) -> None:
+    """One update of a model by equal micro-batches leaves the weights that the whole batch does, up to rounding."""
+    trains_as_one(subject, batch)
+
+
+@example(batch=RAGGED)
+@given(batch=batches(ragged=True))
+def test_training_weighs_a_smaller_micro_batch(subject: Subject, batch: Batch) -> None:
+    """With a last micro-batch that is smaller, too, training leaves the weights that the whole batch does."""
+    trains_as_one(subject, batch)
+
+
+def test_micro_batches_report_the_mean_loss(subject: Subject) -> None:
+    """The loss reported for an update by micro-batches is the mean over all examples, before the update."""
+    for batch in (EVEN, RAGGED):
+        bound = gamma(4, subject.compute_dtype) + gamma(2 * len(batch.x) + 8, "float32")
+        expected = np.array(batch.x.sum(1).mean())
+        assert_within(trained(subject, batch)[1], expected, bound * np.abs(batch.x).sum(1).mean(), f"loss of {batch}")
+
+
+def test_batch_normalisation_sees_micro_batches(subject: Subject) -> None:
+    """Batch normalisation normalises every micro-batch by itself, so that here micro-batches are not the batch."""
+    normalise = keras.layers.BatchNormalization(momentum=0.5, dtype=subject.precision)
+    model = keras.Sequential([keras.Input((2,)), normalise, keras.layers.Dense(1, dtype=subject.precision)])
+    optimizer = subject.accumulating(keras.optimizers.SGD, 0.5, len(EVEN.micro_batches))
+    model.compile(optimizer, mean_output, run_eagerly=True, auto_scale_loss=False)
+    subject.train_on_micro_batches(model, *arrays_of(EVEN), size=EVEN.size)
+    expected = np.zeros(2)
+    for piece in EVEN.micro_batches:
+        expected = 0.5 * expected + 0.5 * piece.mean(0)
+    bound = gamma(12, "float32") * np.abs(EVEN.x).max(0)
+    assert_within(normalise.moving_mean, expected, bound, "moving mean, updated once in each micro-batch")
+
+
+@pytest.mark.structure
+@given(micro_batches=st.integers(1, 4))
+def test_a_schedule_counts_updates(subject: Subject, micro_batches: int) -> None:
+    """Under accumulation a schedule advances once with every update, not with every micro-batch."""
+    optimizer = subject.accumulating(keras.optimizers.SGD, schedule_of(subject, COSINE), micro_batches)
+    weight = variable(1.0)
+    for _ in range(2 * micro_batches):
+        optimizer.apply([ops.ones(())], [weight])
+    rates = [COSINE.truth(0), COSINE.truth(1)]
+    bound = sum(each.bound for each in rates) + gamma(2 * micro_batches + 6, "float32")
+    expected = np.array(1 - sum(each.value for each in rates))
+    assert_within(weight, expected, bound, f"weight after 2 updates by {micro_batches} gradients of 1 each")
+
+
+@pytest.mark.structure
+def test_impossible_batches_are_refused(subject: Subject) -> None:
+    """Unknown rules, empty batches and another number of micro-batches than was announced are refused."""
+    x, y = arrays_of(EVEN)
+    wanted = {
+        "an unknown rule": lambda: subject.scale_learning_rate(0.1, batch=2, base_batch=1, rule="cubic"),
+        "a base batch of no examples": lambda: subject.scale_learning_rate(0.1, batch=2, base_batch=0),
+        "no micro-batch": lambda: subject.accumulated_gradients(two_gradients, []),
+        "three micro-batches in place of two": lambda: subject.train_on_micro_batches(
+            linear_model(subject.precision, subject.accumulating(keras.optimizers.SGD, 0.5, 3)), x, y, size=2
+        ),
+    }
+    for what, call in wanted.items():
+        check(refuses(call), f"{what} was accepted")
+
+
+# Momentum
+
+
+def variable(value: float) -> Any:
+    """A weight on its own."""
+    return keras.Variable(np.float32(value), dtype="float32")
+
+
+@pytest.mark.structure
+@example(gradients=[1.0, 1.0, 0.0], rates=[0.1, 0.1, 0.01])
+@given(
+    gradients=st.lists(st.integers(-8, 8).map(float), min_size=2, max_size=5),
+    rates=st.lists(RATES, min_size=5, max_size=5),
+)
+def test_momentum_forgets_old_rates(subject: Subject, gradients: list[float], rates: list[float]) -> None:
+    """When the rate changes, past gradients in the velocity count with the new rate (Goyal et al., remark 2)."""
+    optimizer, weight = subject.MomentumSGD(rates[0], momentum=0.5), variable(1.0)
+    for gradient, rate_ in zip(gradients, rates, strict=False):
+        if not optimizer.built:
+            optimizer.build([weight])
+        optimizer.learning_rate = rate_
+        optimizer.apply([ops.convert_to_tensor(np.float32(gradient))], [weight])
+    truth = oracle.momentum_sgd(1.0, gradients, rates[: len(gradients)], 0.5)
+    assert_within(weight, np.array(truth.value), truth.bound, f"weight after {gradients} at rates {rates}")
+
+
+@pytest.mark.structure
+@given(decay=st.sampled_from((0.0, 0.125, 0.5)), factor=st.sampled_from((2, 4)))
+def test_a_larger_loss_is_not_a_larger_rate(subject: Subject, decay: float, factor: int) -> None:
+    """With weight decay, k times the loss moves a weight differently than k times the rate (Goyal et al., remark 1)."""
+    found = []
+    for loss, rate_ in ((factor, 0.125), (1, 0.125 * factor)):
+        optimizer, weight = subject.MomentumSGD(rate_, momentum=0.0, weight_decay=decay or None), variable(1.0)
+        optimizer.apply([ops.convert_to_tensor(np.float32(loss))], [weight])
+        found.append(to_numpy(weight))
+    # All numbers are multiples of 2^-6, so that no operation rounds.
+    difference = np.array(decay * 0.125 * (factor - 1))
+    assert_equal(found[0] - found[1], difference, f"{factor} times the loss against {factor} times the rate")
+
+
+# The range test
+
+
+def bowl(learning_rate: Any = 0.01) -> tuple[keras.Model, list[tuple[np.ndarray, np.ndarray]]]:
+    """A model whose loss is the square of its first weight, which is 1, and the only batch it needs."""
+    optimizer = keras.optimizers.SGD(learning_rate)
+    return linear_model("float32", optimizer, "mse"), [arrays_of(Batch(np.array([[1.0, 0.0]]), 1))]
+
+
+@pytest.mark.structure
+@example(low=0.01, high=0.4, steps=5)
+@given(low=st.sampled_from((0.001, 0.01)), high=st.sampled_from((0.1, 0.4)), steps=st.integers(2, 8))
+def test_range_test_sweeps_geometrically(subject: Subject, low: float, high: float, steps: int) -> None:
+    """Rates grow by one and the same factor from the least to the greatest, and the model trains at each."""
+    model, batch = bowl()
+    found = subject.range_test(model, batch, low=low, high=high, steps=steps)
+    rates = oracle.sweep(low, high, steps)
+    assert_within(found.rates, rates, rates * gamma(8, "float32"), "rates")
+    losses, bound = oracle.square_losses(1.0, rates)
+    assert_within(found.losses, losses, bound + losses * gamma(16 * steps, "float32"), "losses before each step")
+
+
+@pytest.mark.structure
+def test_range_test_stops_when_training_diverges(subject: Subject) -> None:
+    """The sweep ends with the first smoothed loss that exceeds four times the least one, and not before."""
+    model, batch = bowl()
+    found = subject.range_test(model, batch, low=0.01, high=1e4, steps=40)
+    curve = oracle.smoothed(found.losses, 0.8)
+    over = [i for i, loss in enumerate(curve) if not loss <= 4 * min(curve[: i + 1])]
+    check(len(found.rates) == len(found.losses), f"{len(found.rates)} rates and {len(found.losses)} losses")
+    check(over == [len(curve) - 1], f"{len(curve)} of 40 steps were taken; the loss was over its limit at {over}")
+
+
+@pytest.mark.structure
+def test_range_test_suggests_a_tenth_of_the_best_rate(subject: Subject) -> None:
+    """The suggestion is a tenth of the rate with the least smoothed loss."""
+    rates, losses = oracle.sweep(1e-3, 1.0, 7), np.array([4.0, 3.0, 3.5, 2.0, 1.5, 6.0, 9.0])
+    best = rates[np.argmin(oracle.smoothed(losses, 0.8))]
+    found = subject.RangeTest(rates, losses).suggestion
+    assert_within(found, np.array(best / 10), best * gamma(2, "float32"), f"suggestion for losses {losses.tolist()}")
+
+
+def stateful() -> keras.Model:
+    """A model with batch statistics, seeds and an optimizer with a state, after one step."""
+    keras.utils.set_random_seed(1)
+    layers = [
+        keras.layers.Dense(2),
+        keras.layers.BatchNormalization(),
+        keras.layers.Dropout(0.5),
+        keras.layers.Dense(1),
+    ]
+    model = keras.Sequential([keras.Input((2,)), *layers])
+    model.compile(keras.optimizers.Adam(0.01), "mse", run_eagerly=True, auto_scale_loss=False)
+    model.train_on_batch(*arrays_of(EVEN))
+    return model
+
+
+def broken() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """One batch, and then an error."""
+    yield arrays_of(EVEN)
+    raise InterruptedError("the data ended in the middle")
+
+
+@pytest.mark.structure
+def test_range_test_puts_everything_back(subject: Subject) -> None:
+    """Weights, batch statistics, seeds and the optimizer's state are afterwards what they were, bit for bit."""
+    model = stateful()
+    before, names = state_of(model), [each.path for each in (*model.variables, *model.optimizer.variables)]
+    for batches_ in ([arrays_of(EVEN)], broken()):
+        with contextlib.suppress(InterruptedError):
+            subject.range_test(model, batches_, low=1e-3, high=10.0, steps=3)
+        for name, was, now in zip(names, before, state_of(model), strict=True):
+            assert_equal(now, np.asarray(was, float) if was.dtype.kind == "f" else was, name)
+
+
+@pytest.mark.structure
+def test_impossible_sweeps_are_refused(subject: Subject) -> None:
+    """A sweep downwards, of one step, or of a model that follows a schedule is refused."""
+    model, batch = bowl()
+    followed, _ = bowl(keras.optimizers.schedules.CosineDecay(0.1, 10))
+    check(refuses(subject.range_test, followed, batch), "a model that follows a schedule was accepted")
+    model, batch = bowl()
+    check(refuses(subject.range_test, model, batch, low=1.0, high=0.1), "a sweep downwards was accepted")
+    check(refuses(subject.range_test, model, batch, steps=1), "a sweep of one step was accepted")
