@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from suites import provenance
-from suites.implementations import DEVICES, PRECISIONS
+from suites.implementations import BACKENDS, DEVICES, PRECISIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -36,10 +36,11 @@ def test_every_file_tells_the_same_version() -> None:
 
 
 def test_the_matrix_of_tox_is_the_matrix_of_the_options() -> None:
-    (section,) = (name for name in TOX.sections() if "{" in name)
-    factors = [set(group.split(",")) for group in re.findall(r"{([^}]*)}", section)]
     minors = {c.rpartition(".")[2] for c in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", c)}
-    assert factors == [{f"3{minor}" for minor in minors}, set(DEVICES), set(PRECISIONS)]
+    pythons, others = {f"3{minor}" for minor in minors}, set(BACKENDS) - {"tensorflow"}
+    sections = [name for name in TOX.sections() if "{" in name]
+    factors = [[set(group.split(",")) for group in re.findall(r"{([^}]*)}", name)] for name in sections]
+    assert factors == [[pythons, set(DEVICES), set(PRECISIONS)], [pythons, set(PRECISIONS), others]]
 
 
 @pytest.mark.parametrize("environment", ["report", "test"])
@@ -52,7 +53,7 @@ def test_the_workflow_runs_what_the_readme_promises(environment: str) -> None:
 
 def test_the_pins_are_there_and_up_to_date() -> None:
     minors = {c.rpartition(":: ")[2] for c in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", c)}
-    expected = {f"py{minor}-{purpose}.txt" for minor, purpose in itertools.product(minors, ("cpu", "dev", "gpu"))}
+    expected = {f"py{minor}-{purpose}.txt" for minor, purpose in itertools.product(minors, ("cpu", "dev", "gpu", "peers"))}
     assert {path.name for path in LOCKS} == expected
     check = [sys.executable, str(ROOT / "requirements" / "compile.py"), "--check"]
     run = subprocess.run(check, capture_output=True, text=True, check=False)

@@ -4,20 +4,21 @@ import importlib
 import itertools
 import unittest
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from suites.selftest.variants import Variant
+from suites.implementations import ROOT
+from suites.selftest.variants import NAMES, Variant, page, properties_of, variants_of
 from suites.subjects import Subject
 
-VARIANTS = sorted(path.stem for path in (Path(__file__).parent / "variants").glob("[a-z]*.py"))
+PAGE = ROOT / "docs" / "wrong-variants.md"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One item per technique; the variants themselves are read when it runs, since they import the framework."""
-    metafunc.parametrize("technique", [pytest.param(t, marks=pytest.mark.isolated(t)) for t in VARIANTS])
+    if "technique" in metafunc.fixturenames:
+        metafunc.parametrize("technique", [pytest.param(name, marks=pytest.mark.isolated(name)) for name in NAMES])
 
 
 def property_of(technique: str, name: str) -> Callable[..., Any]:
@@ -44,9 +45,22 @@ def survives(technique: str, variant: Variant, name: str, precision: str) -> str
 
 def test_every_wrong_variant_is_caught(technique: str, subtests: pytest.Subtests) -> None:
     """Each property that a variant names fails on it, with the exception that it declares."""
-    variants: tuple[Variant, ...] = importlib.import_module(f"suites.selftest.variants.{technique}").VARIANTS
+    variants = variants_of(technique)
     assert len(variants) >= 5, f"{technique} has only {len(variants)} wrong variants"
     for variant in variants:
         for name, precision in itertools.product(variant.caught_by, variant.precisions):
             with subtests.test(variant=variant.name, property=name, precision=precision):
                 assert not (why := survives(technique, variant, name, precision)), why
+
+
+@pytest.mark.isolated("page")
+@pytest.mark.parametrize("name", NAMES)
+def test_every_property_catches_some_variant(name: str) -> None:
+    """A property on which no wrong variant fails would pass whatever is written."""
+    caught = {caught for variant in variants_of(name) for caught in variant.caught_by}
+    assert [each for each in properties_of(name) if each not in caught] == []
+
+
+@pytest.mark.isolated("page")
+def test_the_page_of_wrong_variants_is_up_to_date() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "python -m suites.selftest.variants > docs/wrong-variants.md"
