@@ -1,0 +1,385 @@
+"""What is drawn for the properties of dot-product attention, and how an implementation is called with it."""
+
+import dataclasses
+import functools
+import inspect
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from hypothesis import strategies as st
+from keras import ops
+
+from suites.implementations import NotProvided
+from suites.properties.gradients import input_gradient
+from suites.properties.numerics import float64, to_numpy
+from suites.properties.oracles import dot_product_attention as oracle
+from suites.subjects import Subject
+
+INPUTS = ("query", "keys", "values")
+
+
+class Printed:
+    """A case of a property that Hypothesis shows an argument a line, arrays with their shapes."""
+
+    def but(self, **changes: Any) -> Any:
+        """The same case with some arguments replaced."""
+        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+
+    def __repr__(self) -> str:
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        shown = {name: value for name, value in given.items() if value is not None and value is not False}
+        return "\n".join(
+            f"{name} {value.shape} = {value.tolist()}" if isinstance(value, np.ndarray) else f"{name} = {value}"
+            for name, value in shown.items()
+        )
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002 - the signature is fixed
+        printer.text("\n        ".join(["", *repr(self).splitlines()]))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Case(Printed):
+    """Arguments of dot-product attention: float64 arrays whose elements every precision represents exactly."""
+
+    query: np.ndarray  # (B, T, N, H)
+    keys: np.ndarray  # (B, S, N, H)
+    values: np.ndarray  # (B, S, N, H_v)
+    mask: np.ndarray | None = None  # (B, S), (B, T, S) or (B, N, T, S)
+    causal: bool = False
+    offset: int = 0
+    scale: float | None = None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the oracle is called with."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments that are not left at their defaults, but for query, keys and values."""
+        defaults = (None, False, 0)
+        given = {name: value for name, value in self.arguments.items() if name not in INPUTS}
+        return {name: value for name, value in given.items() if not any(value is default for default in defaults)}
+
+    @property
+    def attended(self) -> np.ndarray:
+        """Who may attend to whom: (B, N, T, S)."""
+        return oracle.allowed(self.query, self.keys, self.mask, causal=self.causal, offset=self.offset)
+
+    @property
+    def truth(self) -> oracle.Attention:
+        """Output and weights in float64."""
+        return oracle.attention(**self.arguments)
+
+
+SMALL = Case(
+    query=np.array([[[[1.0, 0.5]], [[-2.0, 1.0]]]]),
+    keys=np.array([[[[-1.0, 1.0]], [[0.5, 2.0]], [[2.0, -0.5]]]]),
+    values=np.array([[[[1.0]], [[-2.0]], [[0.5]]]]),
+)
+"""A case small enough to follow by hand: B = N = 1, T = 2, S = 3, H = 2, H_v = 1."""
+
+SMALL_MASKED = SMALL.but(mask=np.array([[True, False, True]]))
+
+HEADS = Case(
+    query=np.array([[[[1.0, 0.5], [0.25, -1.0]], [[-2.0, 1.0], [1.0, 1.0]]]]),
+    keys=np.array([[[[-1.0, 1.0], [2.0, 1.0]], [[0.5, 2.0], [-1.0, 0.0]], [[2.0, -0.5], [0.5, 1.5]]]]),
+    values=np.array([[[[1.0], [2.0]], [[-2.0], [0.25]], [[0.5], [-1.0]]]]),
+    mask=np.array([[[[True, True, False], [True, False, True]], [[False, True, True], [True, True, True]]]]),
+    scale=0.75,
+)
+"""Two heads, each with a mask of its own for every query, and a scale."""
+
+SQUARE = SMALL.but(query=np.array([[[[1.0, 0.5]], [[-2.0, 1.0]], [[0.25, 1.0]]]]), causal=True)
+"""T = S = 3, and causal."""
+
+FULLY_MASKED = SMALL.but(mask=np.array([[[False, False, False], [True, False, True]]]))
+"""The first query has nothing to attend to."""
+
+
+@st.composite
+def cases(
+    draw: st.DrawFn,
+    *,
+    masked: bool = False,
+    empty: bool = False,
+    causal: bool = False,
+    offset: bool = False,
+    scaled: bool = False,
+    heads: int = 2,
+) -> Case:
+    """Any small case in which every query attends to some position.
+
+    Args:
+        draw: given by Hypothesis.
+        masked: with a mask, (B, S), (B, T, S) or (B, N, T, S).
+        empty: rows of that mask, and of the causal one, may be all False.
+        causal: whether it is.
+        offset: with one, between -2 and 3 if rows may be empty, else not negative.
+        scaled: with a scale of its own.
+        heads: how many at most.
+    """
+    batch, steps, source = draw(st.integers(1, 2)), draw(st.integers(1, 3)), draw(st.integers(1, 4))
+    count, head, size = draw(st.integers(1, heads)), draw(st.integers(1, 3)), draw(st.integers(1, 2))
+    forms = ((batch, source), (batch, steps, source), (batch, count, steps, source))
+    return Case(
+        query=draw(eighths((batch, steps, count, head), 2)),
+        keys=draw(eighths((batch, source, count, head), 2)),
+        values=draw(eighths((batch, source, count, size), 2)),
+        mask=draw(masks(draw(st.sampled_from(forms)), empty=empty)) if masked else None,
+        causal=causal,
+        offset=draw(st.integers(-2 if empty else 0, 3)) if offset else 0,
+        scale=draw(st.sampled_from((0.0, 0.25, 1.0, 2.0))) if scaled else None,
+    )
+
+
+def eighths(shape: tuple[int, ...], limit: int) -> st.SearchStrategy[np.ndarray]:
+    """Multiples of 1/8 up to a limit: exact in bfloat16, and readable."""
+    return _arrays(st.integers(-8 * limit, 8 * limit), shape).map(lambda integers: integers / 8)
+
+
+def masks(shape: tuple[int, ...], *, empty: bool = False) -> st.SearchStrategy[np.ndarray]:
+    """Masks, that leave every row at least one position unless rows may be empty."""
+    drawn = _arrays(st.booleans(), shape)
+    return drawn if empty else drawn.filter(lambda mask: bool(mask.any(-1).all()))
+
+
+def _arrays(elements: st.SearchStrategy[Any], shape: tuple[int, ...]) -> st.SearchStrategy[np.ndarray]:
+    size = math.prod(shape)
+    return st.lists(elements, min_size=size, max_size=size).map(lambda drawn: np.array(drawn).reshape(shape))
+
+
+def attend(subject: Subject, case: Case, *, by: str = "dot_product_attention", dtype: str = "", **changed: Any) -> Any:
+    """What a function of the implementation returns, for inputs in the compute dtype.
+
+    Args:
+        subject: the implementation.
+        case: the arguments.
+        by: the function's name.
+        dtype: another dtype than the subject's compute dtype.
+        changed: options beside the case's, and tensors in place of its inputs.
+    """
+    __tracebackhide__ = True
+    function, options = getattr(subject, by), {**case.options, **changed}
+    for name in options:
+        if not takes(function, name):
+            raise NotProvided(f"{by} takes no `{name}`")
+    inputs = {name: ops.cast(getattr(case, name), dtype or subject.compute_dtype) for name in INPUTS}
+    return function(**{**inputs, **options})
+
+
+def output_of(subject: Subject, case: Case, **options: Any) -> np.ndarray:
+    """The output, in the shape that the contract gives it: (B, T, N, H_v)."""
+    __tracebackhide__ = True
+    return shaped(attend(subject, case, **options), (*case.query.shape[:3], case.values.shape[3]), "output")
+
+
+def weights_of(subject: Subject, case: Case) -> np.ndarray:
+    """The weights, in the shape that the contract gives them: (B, N, T, S)."""
+    __tracebackhide__ = True
+    return shaped(attend(subject, case, return_weights=True)[1], case.attended.shape, "weights")
+
+
+def shaped(tensor: Any, shape: tuple[int, ...], what: str) -> np.ndarray:
+    """The tensor as an array, if it has this shape."""
+    __tracebackhide__ = True
+    array = to_numpy(tensor)
+    check(array.shape == shape, f"{what}: shape {array.shape}, expected {shape}")
+    return array
+
+
+def rounding(subject: Subject, case: Case, blocks: int = 1) -> oracle.Attention:
+    """Bounds on the rounding errors at the subject's precision."""
+    return oracle.rounding(**case.arguments, dtype=subject.compute_dtype, blocks=blocks)
+
+
+def gradient(
+    subject: Subject, case: Case, name: str, cotangent: Any = None, *, dtype: str = "", **options: Any
+) -> np.ndarray:
+    """Gradient of `sum(cotangent * output)` with respect to query, keys or values, in their compute dtype."""
+    __tracebackhide__ = True
+    shape = (*case.query.shape[:3], case.values.shape[3])
+    tensor = ops.convert_to_tensor(getattr(case, name), dtype=dtype or subject.compute_dtype)
+    cotangent = np.ones(shape) if cotangent is None else cotangent
+    found = input_gradient(
+        lambda moved: attend(subject, case, dtype=dtype, **{name: moved}, **options), tensor, cotangent
+    )
+    return np.zeros(tensor.shape) if found is None else shaped(found, tuple(tensor.shape), f"gradient to the {name}")
+
+
+def exact_gradients(
+    subject: Subject, case: Case, **options: Any
+) -> Iterator[tuple[str, np.ndarray, np.ndarray, float]]:
+    """Of query, keys and values: the name, the gradient in float64, the truth, and a bound on their difference."""
+    __tracebackhide__ = True
+    shape = (*case.query.shape[:3], case.values.shape[3])
+    cotangent = (np.arange(math.prod(shape)) % 7 - 3.0).reshape(shape)
+    # A gradient is a sum over t, s and H of products of up to five numbers: a cotangent (3 at most), elements of query,
+    # keys and values (2 at most each), the scale (2 at most), and weights and their slopes (1 at most).
+    size = cotangent.size * case.keys.size * 3 * 2**4
+    for name in INPUTS:
+        with float64():
+            found = gradient(subject, case, name, cotangent, dtype="float64", **options)
+        bound = size * float(np.spacing(1.0)) * 256
+        yield f"gradient to the {name}", found, oracle.gradient(case.arguments, cotangent, name), bound
+
+
+def forms(subject: Subject, **blockwise: Any) -> Iterator[dict[str, Any]]:
+    """The functions that the implementation has, as options of `attend`; `blockwise` are of the second only."""
+    yield {"by": "dot_product_attention"}
+    if subject.provides("blockwise_attention"):
+        yield {"by": "blockwise_attention", **blockwise}
+
+
+def check(holds: Any, message: str) -> None:
+    """Fail with this message and no more, where a bare assert would print its operands too."""
+    __tracebackhide__ = True
+    if not holds:
+        raise AssertionError(message)
+
+
+def takes(function: Callable[..., Any], name: str) -> bool:
+    """Whether a callable has a parameter of this name, or takes any keyword."""
+    parameters = inspect.signature(function).parameters
+    return name in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+
+
+# The layer
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LayerCase(Printed):
+    """Arguments of multi-head attention: the weights in Keras's order, and what the layer is called with."""
+
+    query: np.ndarray  # (B, T, D)
+    values: np.ndarray | None  # (B, S, D_v); the query if None
+    keys: np.ndarray | None  # (B, S, D_k); the values if None
+    weights: tuple[np.ndarray, ...]  # kernel and bias of query, key, value and output
+    mask: np.ndarray | None = None
+    causal: bool = False
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """N and H."""
+        heads, size = self.weights[1].shape
+        return heads, size
+
+    @property
+    def inputs(self) -> dict[str, np.ndarray]:
+        """What the layer is called with, but for options."""
+        given = {"query": self.query, "values": self.values, "keys": self.keys}
+        return {name: array for name, array in given.items() if array is not None}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the call that are not left at their defaults."""
+        given = {"mask": self.mask, "causal": self.causal or None}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def solution(self, dtype: str, blocks: int = 1) -> tuple[oracle.Attention, oracle.Attention]:
+        """The truth, and bounds on the rounding errors in a dtype."""
+        values = self.query if self.values is None else self.values
+        keys = values if self.keys is None else self.keys
+        return oracle.multi_head(
+            self.query, values, keys, self.weights, self.mask, causal=self.causal, dtype=dtype, blocks=blocks
+        )
+
+
+def weights_for(sizes: tuple[int, int, int], heads: int, head: int, seed: int) -> tuple[np.ndarray, ...]:
+    """Kernels and biases for D, D_k and D_v, multiples of 1/8 up to 1/2, from a seed."""
+    query, key, value = sizes
+    shapes: list[tuple[int, ...]] = []
+    for size in (query, key, value):
+        shapes += [(size, heads, head), (heads, head)]
+    shapes += [(heads, head, query), (query,)]
+    random = np.random.default_rng(seed)
+    return tuple(random.integers(-4, 5, shape) / 8 for shape in shapes)
+
+
+SELF = LayerCase(
+    query=np.array([[[1.0, -2.0], [0.5, 1.0], [-1.0, 0.25]]]),
+    values=None,
+    keys=None,
+    weights=weights_for((2,) * 3, 2, 2, 0),
+)
+"""Self-attention of three positions, two heads of size 2."""
+
+CROSS = LayerCase(
+    query=np.array([[[1.0, -2.0], [0.5, 1.0]]]),
+    values=np.array([[[1.0], [-1.5], [2.0]]]),
+    keys=np.array([[[1.0, 0.0, 1.0], [0.5, -1.0, 2.0], [0.25, 1.0, -1.0]]]),
+    weights=weights_for((2, 3, 1), 2, 2, 1),
+    mask=np.array([[[True, False, True], [True, True, False]]]),
+)
+"""T = 2, S = 3; the sizes of query, keys and values all differ."""
+
+
+@st.composite
+def layer_cases(draw: st.DrawFn, *, cross: bool = False) -> LayerCase:
+    """Self-attention, or attention to a source of its own with a mask; few shapes, since to build a layer takes long."""
+    batch, steps, source = draw(st.integers(1, 2)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    sizes = (2, 3, 1) if cross else (2, 2, 2)
+    return LayerCase(
+        query=draw(eighths((batch, steps, sizes[0]), 2)),
+        values=draw(eighths((batch, source, sizes[2]), 2)) if cross else None,
+        keys=draw(eighths((batch, source, sizes[1]), 2)) if cross else None,
+        weights=weights_for(sizes, 2, 2, draw(st.integers(0, 99))),
+        mask=draw(masks((batch, source)) | masks((batch, steps, source))) if cross else None,
+    )
+
+
+def build(subject: Subject, case: LayerCase, dtype: str = "", **options: Any) -> Any:
+    """The subject's layer, built for the sizes of a case, with the case's weights."""
+    __tracebackhide__ = True
+    for name in options:
+        if not takes(subject.MultiHeadAttention, name):
+            raise NotProvided(f"MultiHeadAttention takes no `{name}`")
+    sizes = tuple((name, array.shape[-1]) for name, array in case.inputs.items())
+    layer = _built(subject.MultiHeadAttention, dtype or subject.precision, case.sizes, sizes, tuple(options.items()))
+    wanted, found = [array.shape for array in case.weights], [tuple(weight.shape) for weight in layer.weights]
+    check(
+        wanted == found,
+        f"in the contract the weights are kernel and bias of the projections of query, keys and values and of the "
+        f"output, in this order, here of shapes {wanted}; this layer has {found}",
+    )
+    layer.set_weights(list(case.weights))
+    return layer
+
+
+@functools.lru_cache(maxsize=256)  # to build takes 150 ms here, to call 10 ms
+def _built(
+    create: Callable[..., Any],
+    policy: str,
+    sizes: tuple[int, int],
+    inputs: tuple[tuple[str, int], ...],
+    options: tuple[tuple[str, Any], ...],
+) -> Any:
+    layer = create(*sizes, dtype=policy, **dict(options))
+    call(layer, {name: np.ones((1, 2, size)) for name, size in inputs})
+    return layer
+
+
+def call(layer: Any, inputs: dict[str, np.ndarray], **options: Any) -> Any:
+    """Call a layer; floating-point inputs come in float32, or float64 for a layer that computes in it."""
+    __tracebackhide__ = True
+    for name in (*inputs, *options):
+        if not takes(layer.call, name):
+            raise NotProvided(f"MultiHeadAttention.call takes no `{name}`")
+    dtype = "float64" if getattr(layer, "compute_dtype", "") == "float64" else "float32"
+    return layer(**{name: ops.cast(array, dtype) for name, array in inputs.items()}, **options)
+
+
+def run_layer(subject: Subject, case: LayerCase, **options: Any) -> np.ndarray:
+    """The output of the layer in inference, in the shape of the query."""
+    __tracebackhide__ = True
+    layer = build(subject, case, **options)
+    return shaped(call(layer, case.inputs, **case.options), case.query.shape, "output of the layer")
+
+
+def dtype_of(tensor: Any) -> str:
+    """The name of a tensor's dtype."""
+    return str(keras.backend.standardize_dtype(tensor.dtype))
