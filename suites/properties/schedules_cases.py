@@ -1,7 +1,6 @@
-"""What is drawn for the properties of schedules, how a rate is asked for, and the small models that train with it."""
+"""What is drawn for the properties of schedules, and how an implementation is asked for a rate."""
 
 import contextlib
-import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,10 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 from hypothesis import strategies as st
-from keras import ops
 
 from suites.implementations import NotProvided
-from suites.properties.numerics import to_numpy
+from suites.properties.numerics import assert_within, to_numpy
 from suites.properties.oracles import schedules as oracle
 from suites.subjects import Subject
 
@@ -165,82 +163,15 @@ def global_policy(precision: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-# Training
+def follows(subject: Subject, case: Case) -> None:
+    """Assert the formula at every landmark."""
+    __tracebackhide__ = True
+    for step in case.landmarks:
+        truth = case.truth(step)
+        assert_within(rate(subject, case, step), np.array(truth.value), truth.bound, f"{case} at step {step}")
 
 
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Examples `(N, 2)` whose elements every precision represents exactly, and the size of a micro-batch."""
-
-    x: np.ndarray
-    size: int
-
-    @property
-    def micro_batches(self) -> list[np.ndarray]:
-        """The examples, in pieces."""
-        return [self.x[begin : begin + self.size] for begin in range(0, len(self.x), self.size)]
-
-    def __repr__(self) -> str:
-        return f"{self.x.tolist()} in micro-batches of {self.size}"
-
-
-EVEN = Batch(np.array([[1.0, -2.0], [3.0, 0.5], [-1.0, 2.0], [0.0, 1.5]]), 2)
-RAGGED = Batch(np.array([[1.0, -2.0], [3.0, 0.5], [-4.0, 2.0]]), 2)
-
-
-@st.composite
-def batches(draw: st.DrawFn, *, ragged: bool) -> Batch:
-    """Any small batch, whose last micro-batch is smaller than the others or not."""
-    size, count = draw(st.integers(2, 3)), draw(st.integers(2, 3))
-    examples = size * count - (draw(st.integers(1, size - 1)) if ragged else 0)
-    eighths = draw(st.lists(st.integers(-32, 32), min_size=2 * examples, max_size=2 * examples))
-    return Batch(np.array(eighths).reshape(examples, 2) / 8, size)
-
-
-ACCUMULATED_RATE = 0.5
-"""The learning rate of `trained`."""
-
-
-def mean_output(_targets: Any, outputs: Any) -> Any:
-    """A loss whose gradient is the mean of the inputs, whatever the weights are."""
-    return ops.mean(outputs, axis=-1)
-
-
-def linear_model(precision: str, optimizer: Any, loss: Any = mean_output, *, eagerly: bool = True) -> keras.Model:
-    """The inputs times two weights, both 1, compiled; without loss scaling, which is another technique's."""
-    dense = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones", dtype=precision)
-    model = keras.Sequential([keras.Input((2,)), dense])
-    model.compile(optimizer, loss, run_eagerly=eagerly, auto_scale_loss=False)
-    optimizer.build(model.trainable_variables)
-    return model
-
-
-@functools.lru_cache(maxsize=64)  # to make one takes longer than to train it
-def _accumulating_model(subject: Subject, micro_batches: int) -> tuple[keras.Model, list[np.ndarray]]:
-    optimizer = subject.accumulating(keras.optimizers.SGD, ACCUMULATED_RATE, micro_batches)
-    model = linear_model(subject.precision, optimizer)
-    return model, state_of(model)
-
-
-def trained(subject: Subject, batch: Batch) -> tuple[np.ndarray, Any]:
-    """The weights of `linear_model` after one update by micro-batches, and the loss that was reported."""
-    model, state = _accumulating_model(subject, len(batch.micro_batches))
-    for variable, value in zip((*model.variables, *model.optimizer.variables), state, strict=True):
-        variable.assign(value)
-    loss = subject.train_on_micro_batches(model, *arrays_of(batch), size=batch.size)
-    return weights_of(model), loss
-
-
-def weights_of(model: keras.Model) -> np.ndarray:
-    """The two weights of `linear_model`."""
-    return to_numpy(model.get_weights()[0])[:, 0]
-
-
-def arrays_of(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and targets as a model takes them."""
-    return batch.x.astype("float32"), np.zeros((len(batch.x), 1), "float32")
-
-
-def state_of(model: keras.Model) -> list[np.ndarray]:
-    """All that training changes: weights, batch statistics, seeds, and the state of the optimizer."""
-    return [np.array(ops.convert_to_numpy(each)) for each in (*model.variables, *model.optimizer.variables)]
+def warmed(subject: Subject, steps: int, start: float = 0.0) -> tuple[Case, Case]:
+    """A cosine, and the same after a warm-up."""
+    schedule = schedule_of(subject, COSINE)
+    return COSINE, Case("with_warm_up", {"schedule": schedule, "steps": steps, "start": start})

@@ -6,9 +6,7 @@ A rate does not depend on precision, so that most properties run in one; those o
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -17,49 +15,51 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from keras import ops
 
-from suites.properties.numerics import SMALLEST_SUBNORMAL, assert_equal, assert_within, gamma, to_numpy
+from suites.properties.numerics import assert_equal, assert_within, gamma, to_numpy
 from suites.properties.oracles import schedules as oracle
 from suites.properties.schedules_cases import (
-    ACCUMULATED_RATE,
     COSINE,
-    EVEN,
     FAR,
     INVERSE_ROOT,
     ONE_CYCLE,
     PERIODIC,
-    RAGGED,
     RATES,
     RESTARTS,
     STEPS,
     WARM_UP,
-    Batch,
     Case,
-    arrays_of,
-    batches,
     cases,
     check,
+    follows,
     global_policy,
-    linear_model,
-    mean_output,
     provided,
     rate,
     refuses,
     schedule_of,
-    state_of,
     taking,
+    warmed,
+)
+from suites.properties.schedules_training_cases import (
+    EVEN,
+    RAGGED,
+    Batch,
+    accumulates,
+    arrays_of,
+    batches,
+    bowl,
+    broken,
+    gradient_bound,
+    linear_model,
+    mean_output,
+    state_of,
+    stateful,
     trained,
+    trains_as_one,
+    two_gradients,
+    variable,
     weights_of,
 )
 from suites.subjects import Subject
-
-
-def follows(subject: Subject, case: Case) -> None:
-    """Assert the formula at every landmark."""
-    __tracebackhide__ = True
-    for step in case.landmarks:
-        truth = case.truth(step)
-        assert_within(rate(subject, case, step), np.array(truth.value), truth.bound, f"{case} at step {step}")
-
 
 # Formulas
 
@@ -207,12 +207,6 @@ def test_rates_stay_between_their_ends(subject: Subject) -> None:
 
 
 # Joints
-
-
-def warmed(subject: Subject, steps: int, start: float = 0.0) -> tuple[Case, Case]:
-    """A cosine, and the same after a warm-up."""
-    schedule = schedule_of(subject, COSINE)
-    return COSINE, Case("with_warm_up", {"schedule": schedule, "steps": steps, "start": start})
 
 
 @pytest.mark.structure
@@ -384,24 +378,6 @@ def test_square_root_rule(subject: Subject, rate_: float, base: int, factor: int
     assert_within(found, np.array(expected), expected * gamma(8, "float32"), f"{rate_} for {factor} batches")
 
 
-def two_gradients(x: Any) -> list[Any]:
-    """Means over a batch, as gradients of a mean loss are: of x, and of its squares."""
-    x = ops.convert_to_tensor(x)
-    return [ops.mean(x, axis=0), ops.mean(x * x, axis=0)]
-
-
-def accumulates(subject: Subject, batch: Batch) -> None:
-    """Assert that the accumulated gradients are those of the whole batch."""
-    __tracebackhide__ = True
-    pieces = ((piece.astype("float32"),) for piece in batch.micro_batches)
-    found = subject.accumulated_gradients(two_gradients, pieces)
-    check(len(found) == 2, f"{len(found)} gradients for 2")
-    roundings = 2 * len(batch.x) + 8  # in each mean, and in weighting, adding up and dividing
-    for power, gradient in zip((1, 2), found, strict=True):
-        bound = gamma(roundings, "float32") * (np.abs(batch.x) ** power).mean(0)
-        assert_within(gradient, (batch.x**power).mean(0), bound, f"mean of x^{power} over {batch}")
-
-
 @pytest.mark.structure
 @example(batch=EVEN)
 @given(batch=batches(ragged=False))
@@ -437,21 +413,6 @@ def test_gradients_are_left_as_they_were(subject: Subject) -> None:
     subject.accumulated_gradients(lambda _: [next(remaining)], ((each,) for each in inputs))
     check(all((each == 1).all() for each in inputs), f"the micro-batches are {[each.tolist() for each in inputs]}")
     check(all((each == 1).all() for each in gradients), f"the gradients are {[each.tolist() for each in gradients]}")
-
-
-def gradient_bound(batch: Batch, subject: Subject) -> np.ndarray:
-    """How far the gradient of `linear_model` may be off: weighted means in the compute dtype, added up in float32."""
-    dtype, examples = subject.compute_dtype, len(batch.x)
-    relative = gamma(examples + 6, dtype) + gamma(2 * examples + 8, "float32")
-    return relative * np.abs(batch.x).mean(0) + examples * SMALLEST_SUBNORMAL[dtype]
-
-
-def trains_as_one(subject: Subject, batch: Batch) -> None:
-    """Assert that one update by micro-batches is that by the whole batch."""
-    __tracebackhide__ = True
-    step = ACCUMULATED_RATE * batch.x.mean(0)
-    bound = ACCUMULATED_RATE * gradient_bound(batch, subject) + gamma(3, "float32") * (1 + np.abs(step))
-    assert_within(trained(subject, batch)[0], 1 - step, bound, f"weights after {batch}")
 
 
 @example(batch=EVEN)
@@ -523,11 +484,6 @@ def test_impossible_batches_are_refused(subject: Subject) -> None:
 # Momentum
 
 
-def variable(value: float) -> Any:
-    """A weight on its own."""
-    return keras.Variable(np.float32(value), dtype="float32")
-
-
 @pytest.mark.structure
 @example(gradients=[1.0, 1.0, 0.0], rates=[0.1, 0.1, 0.01])
 @given(
@@ -563,12 +519,6 @@ def test_a_larger_loss_is_not_a_larger_rate(subject: Subject, decay: float, fact
 # The range test
 
 
-def bowl(learning_rate: Any = 0.01) -> tuple[keras.Model, list[tuple[np.ndarray, np.ndarray]]]:
-    """A model whose loss is the square of its first weight, which is 1, and the only batch it needs."""
-    optimizer = keras.optimizers.SGD(learning_rate)
-    return linear_model("float32", optimizer, "mse"), [arrays_of(Batch(np.array([[1.0, 0.0]]), 1))]
-
-
 @pytest.mark.structure
 @example(low=0.01, high=0.4, steps=5)
 @given(low=st.sampled_from((0.001, 0.01)), high=st.sampled_from((0.1, 0.4)), steps=st.integers(2, 8))
@@ -578,7 +528,7 @@ def test_range_test_sweeps_geometrically(subject: Subject, low: float, high: flo
     found = subject.range_test(model, batch, low=low, high=high, steps=steps)
     rates = oracle.sweep(low, high, steps)
     assert_within(found.rates, rates, rates * gamma(8, "float32"), "rates")
-    losses, bound = oracle.square_losses(1.0, rates)
+    losses, bound = oracle.square_losses(1.0, rates.tolist())
     assert_within(found.losses, losses, bound + losses * gamma(16 * steps, "float32"), "losses before each step")
 
 
@@ -587,7 +537,7 @@ def test_range_test_stops_when_training_diverges(subject: Subject) -> None:
     """The sweep ends with the first smoothed loss that exceeds four times the least one, and not before."""
     model, batch = bowl()
     found = subject.range_test(model, batch, low=0.01, high=1e4, steps=40)
-    curve = oracle.smoothed(found.losses, 0.8)
+    curve = oracle.smoothed(np.asarray(found.losses).tolist(), 0.8)
     over = [i for i, loss in enumerate(curve) if not loss <= 4 * min(curve[: i + 1])]
     check(len(found.rates) == len(found.losses), f"{len(found.rates)} rates and {len(found.losses)} losses")
     check(over == [len(curve) - 1], f"{len(curve)} of 40 steps were taken; the loss was over its limit at {over}")
@@ -597,30 +547,9 @@ def test_range_test_stops_when_training_diverges(subject: Subject) -> None:
 def test_range_test_suggests_a_tenth_of_the_best_rate(subject: Subject) -> None:
     """The suggestion is a tenth of the rate with the least smoothed loss."""
     rates, losses = oracle.sweep(1e-3, 1.0, 7), np.array([4.0, 3.0, 3.5, 2.0, 1.5, 6.0, 9.0])
-    best = rates[np.argmin(oracle.smoothed(losses, 0.8))]
+    best = rates[np.argmin(oracle.smoothed(losses.tolist(), 0.8))]
     found = subject.RangeTest(rates, losses).suggestion
     assert_within(found, np.array(best / 10), best * gamma(2, "float32"), f"suggestion for losses {losses.tolist()}")
-
-
-def stateful() -> keras.Model:
-    """A model with batch statistics, seeds and an optimizer with a state, after one step."""
-    keras.utils.set_random_seed(1)
-    layers = [
-        keras.layers.Dense(2),
-        keras.layers.BatchNormalization(),
-        keras.layers.Dropout(0.5),
-        keras.layers.Dense(1),
-    ]
-    model = keras.Sequential([keras.Input((2,)), *layers])
-    model.compile(keras.optimizers.Adam(0.01), "mse", run_eagerly=True, auto_scale_loss=False)
-    model.train_on_batch(*arrays_of(EVEN))
-    return model
-
-
-def broken() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """One batch, and then an error."""
-    yield arrays_of(EVEN)
-    raise InterruptedError("the data ended in the middle")
 
 
 @pytest.mark.structure

@@ -1,0 +1,564 @@
+"""Wrong variants of schedules, of training by micro-batches, and of the range test."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+import reference.schedules as reference
+from suites.selftest.variants import Variant, override
+
+ANY = ("float32", "mixed_float16")
+
+
+def with_step(name: str, change: Callable[..., Any]) -> SimpleNamespace:
+    """A schedule that sees another step, computed from its step and its parameters."""
+
+    def function(step: Any, **parameters: Any) -> Any:
+        return getattr(reference, name)(change(ops.convert_to_tensor(step), **parameters), **parameters)
+
+    return override(reference, **{name: function})
+
+
+def with_parameters(name: str, change: Callable[..., dict[str, Any]]) -> SimpleNamespace:
+    """A schedule with other parameters, computed from its own."""
+
+    def function(step: Any, **parameters: Any) -> Any:
+        return getattr(reference, name)(step, **{**parameters, **change(**parameters)})
+
+    return override(reference, **{name: function})
+
+
+# Rates
+
+
+def unclipped_cosine(step: Any, *, peak: float, steps: int, floor: float = 0.0) -> Any:
+    """After its last step it rises again."""
+    return floor + (peak - floor) * (1 + ops.cos(math.pi * ops.cast(step, "float32") / steps)) / 2
+
+
+def straight_cosine(step: Any, *, peak: float, steps: int, floor: float = 0.0) -> Any:
+    """A straight line."""
+    return reference.warm_up(step, rate=floor, steps=steps, start=peak)
+
+
+def squared_cosine(step: Any, *, peak: float, steps: int, floor: float = 0.0) -> Any:
+    """Falls faster in its first half."""
+    return floor + (peak - floor) * reference.cosine(step, peak=1.0, steps=steps) ** 2
+
+
+def whole_cosine(step: Any, *, peak: float, steps: int, floor: float = 0.0) -> Any:
+    """From the peak to its negative."""
+    return reference.cosine(step, peak=peak, steps=steps, floor=floor - peak)
+
+
+def cosine_in_compute_dtype(step: Any, **parameters: Any) -> Any:
+    """The step is taken in the dtype in which layers compute."""
+    dtype = keras.config.dtype_policy().compute_dtype
+    return reference.cosine(ops.cast(ops.cast(step, dtype), "float32"), **parameters)
+
+
+def cosine_in_float16(step: Any, **parameters: Any) -> Any:
+    """The step is taken in float16."""
+    return reference.cosine(ops.cast(ops.cast(step, "float16"), "float32"), **parameters)
+
+
+def whole_progress(step: Any, *, peak: float, steps: int, floor: float = 0.0) -> Any:
+    """Integer steps are divided as integers."""
+    step = ops.convert_to_tensor(step)
+    progress = step // steps if "int" in keras.backend.standardize_dtype(step.dtype) else step / steps
+    return reference.cosine(ops.cast(progress, "float32"), peak=peak, steps=1, floor=floor)
+
+
+def first_step_only(step: Any, **parameters: Any) -> Any:
+    """Of an array of steps only the first counts."""
+    return reference.cosine(ops.ravel(ops.convert_to_tensor(step))[0], **parameters)
+
+
+def clipping_in_place(step: Any, **parameters: Any) -> Any:
+    """An array of steps is clipped where it lies."""
+    if isinstance(step, np.ndarray):
+        np.minimum(step, 2, out=step)
+    return reference.cosine(step, **parameters)
+
+
+def unchecked_cosine(step: Any, *, peak: float, steps: int, floor: float = 0.0) -> Any:
+    """No steps are as good as one."""
+    return reference.cosine(step, peak=peak, steps=max(steps, 1), floor=floor)
+
+
+def restarts_in_float32(step: Any, **parameters: Any) -> Any:
+    """The step becomes float32 before it is reduced to its cycle."""
+    return reference.cosine_restarts(ops.cast(step, "float32"), **parameters)
+
+
+def steps_in_float32(step: Any, **parameters: Any) -> Any:
+    """The step becomes float32 before it is compared with the boundaries."""
+    return reference.step_decay(ops.cast(step, "float32"), **parameters)
+
+
+def warm_up_inside(step: Any, *, schedule: Any, steps: int, start: float = 0.0) -> Any:
+    """The warm-up takes the place of the schedule's first steps."""
+    return ops.where(
+        ops.convert_to_tensor(step) < steps,
+        reference.warm_up(step, rate=schedule(0), steps=steps, start=start),
+        schedule(step),
+    )
+
+
+def warm_up_to_elsewhere(step: Any, *, schedule: Any, steps: int, start: float = 0.0) -> Any:
+    """The warm-up leads to the rate that the schedule has as many steps later, and then jumps."""
+    return ops.where(
+        ops.convert_to_tensor(step) < steps,
+        reference.warm_up(step, rate=schedule(steps), steps=steps, start=start),
+        reference.with_warm_up(step, schedule=schedule, steps=steps, start=start),
+    )
+
+
+class Frozen(reference.Schedule):
+    """Always the first rate."""
+
+    def __call__(self, step: Any) -> Any:
+        return super().__call__(ops.convert_to_tensor(step) * 0)
+
+
+class Forgetful(reference.Schedule):
+    """The configuration lacks the floor."""
+
+    def get_config(self) -> dict[str, Any]:
+        return {name: value for name, value in super().get_config().items() if name != "floor"}
+
+
+class Counting(reference.Schedule):
+    """Counts how often it was asked, whatever the step is."""
+
+    calls = -1
+
+    def __call__(self, step: Any) -> Any:
+        self.calls += 1
+        return super().__call__(max(0, self.calls - 1) if self.calls else step)
+
+
+# Batches
+
+
+def accumulate(weigh: Callable[[int], float], divide: Callable[[int, int], float]) -> SimpleNamespace:
+    """Another weight of a micro-batch by its size, and another divisor by the number of examples and of micro-batches."""
+
+    def function(gradients_of: Callable[..., Any], micro_batches: Iterable[Any]) -> list[Any]:
+        sums: list[Any] = []
+        examples = count = 0
+        for micro_batch in micro_batches:
+            size = len(micro_batch[0])
+            gradients = [weigh(size) * ops.cast(gradient, "float32") for gradient in gradients_of(*micro_batch)]
+            sums = [ops.add(*pair) for pair in zip(sums, gradients, strict=True)] if count else gradients
+            examples, count = examples + size, count + 1
+        if not count:
+            raise ValueError("no micro-batch")
+        return [each / divide(examples, count) for each in sums]
+
+    return override(reference, accumulated_gradients=function)
+
+
+def accumulate_in_place(gradients_of: Callable[..., Any], micro_batches: Iterable[Any]) -> list[Any]:
+    """The first micro-batch's gradients become the sums, in whatever dtype they are."""
+    sums: list[Any] = []
+    examples = 0
+    for micro_batch in micro_batches:
+        size = len(micro_batch[0])
+        for i, gradient in enumerate(gradients_of(*micro_batch)):
+            if examples:
+                sums[i] += gradient * size
+            else:
+                sums.append(gradient)
+                sums[i] *= size
+        examples += size
+    return [each / examples for each in sums]
+
+
+def train(weigh: Callable[[int, int, int], float], report: Callable[[list[float]], float] = np.mean) -> SimpleNamespace:
+    """Another weight of a micro-batch by its size, the examples and the micro-batches; other news of the losses."""
+
+    def function(model: Any, x: Any, y: Any, *, size: int) -> float:
+        micro_batches, losses = math.ceil(len(x) / size), []
+        for begin in range(0, len(x), size):
+            part = slice(begin, begin + size)
+            weight = np.full(len(x[part]), weigh(len(x[part]), len(x), micro_batches), "float32")
+            losses.append(model.train_on_batch(x[part], y[part], sample_weight=weight, return_dict=True)["loss"])
+        return float(report(losses))
+
+    return override(reference, train_on_micro_batches=function)
+
+
+def right_weight(size: int, examples: int, micro_batches: int) -> float:
+    """That of the reference."""
+    return size * micro_batches / examples
+
+
+def train_at_once(model: Any, x: Any, y: Any, *, size: int) -> float:
+    """The whole batch every time, as often as there are micro-batches."""
+    return float([model.train_on_batch(x, y) for _ in range(0, len(x), size)][0])
+
+
+def counting_micro_batches(optimizer: Any, rate: Any, micro_batches: int, **options: Any) -> Any:
+    """The schedule is given to Keras as it is."""
+    return optimizer(rate, gradient_accumulation_steps=micro_batches if micro_batches > 1 else None, **options)
+
+
+class RateInside(keras.optimizers.SGD):
+    """The velocity holds gradients times the rates that they came with."""
+
+
+class DecayWithoutRate(reference.MomentumSGD):
+    """Weight decay is not multiplied by the rate."""
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        decay = self.weight_decay or 0.0
+        super().update_step(gradient + decay * (1 / learning_rate - 1) * variable, variable, learning_rate)
+
+
+# Range tests
+
+
+def range_test(
+    restored: Callable[[Any], list[Any]],
+    rates_of: Callable[..., Any] = np.geomspace,
+    *,
+    after_errors: bool = True,
+    stops: bool = True,
+) -> SimpleNamespace:
+    """The reference's range test without its checks, with other rates, other variables put back, or no end."""
+
+    def function(
+        model: Any, batches: Any, *, low: float = 1e-6, high: float = 1.0, steps: int = 100, divergence: float = 4.0
+    ) -> Any:
+        kept = [(each, np.array(ops.convert_to_numpy(each))) for each in restored(model)]
+        losses: list[float] = []
+        complete = False
+        try:
+            for rate, (x, y) in zip(rates_of(low, high, steps), itertools.cycle(batches), strict=False):
+                model.optimizer.learning_rate = rate
+                losses.append(model.train_on_batch(x, y, return_dict=True)["loss"])
+                curve = reference.smoothed(losses)
+                if stops and not curve[-1] <= divergence * curve.min():
+                    break
+            complete = True
+        finally:
+            for variable, value in kept if complete or after_errors else ():
+                variable.assign(value)
+        return reference.RangeTest(rates_of(low, high, steps)[: len(losses)], np.array(losses))
+
+    return override(reference, range_test=function)
+
+
+def everything(model: Any) -> list[Any]:
+    """What the reference puts back."""
+    return [*model.variables, *model.optimizer.variables]
+
+
+class Boldest(reference.RangeTest):
+    """Suggests the best rate itself."""
+
+    @property
+    def suggestion(self) -> float:
+        return 10 * super().suggestion
+
+
+VARIANTS = (
+    Variant(
+        "warm_up_starts_at_its_target",
+        "there is no warm-up",
+        ("warm_up_is_a_straight_line", "warm_up_reaches_its_target"),
+        with_parameters("warm_up", lambda rate, **_: {"start": rate}),
+    ),
+    Variant(
+        "warm_up_a_step_late",
+        "the target is reached a step after the last step of the warm-up",
+        ("warm_up_is_a_straight_line", "warm_up_reaches_its_target"),
+        with_parameters("warm_up", lambda steps, **_: {"steps": steps + 1}),
+    ),
+    Variant(
+        "inverse_root_off_by_one",
+        "step 0 counts as step 1, and so every step as the one after it",
+        ("inverse_root_follows_the_transformer", "inverse_root_peaks_after_warm_up"),
+        with_step("inverse_square_root", lambda step, **_: step + 1),
+    ),
+    Variant(
+        "cosine_never_reaches_its_floor",
+        "the decay takes a step more",
+        ("cosine_ends_at_its_floor", "cosine_follows_the_formula"),
+        with_parameters("cosine", lambda steps, **_: {"steps": steps + 1}),
+    ),
+    Variant(
+        "cosine_rises_again",
+        "the cosine goes on after its end",
+        ("cosine_ends_at_its_floor", "cosine_follows_the_formula"),
+        override(reference, cosine=unclipped_cosine),
+    ),
+    Variant(
+        "cosine_straightened",
+        "the decay is linear",
+        ("cosine_follows_the_formula",),
+        override(reference, cosine=straight_cosine),
+    ),
+    Variant(
+        "cosine_squared",
+        "the decay is faster in its first half",
+        ("cosine_is_symmetric", "cosine_follows_the_formula"),
+        override(reference, cosine=squared_cosine),
+    ),
+    Variant(
+        "cosine_without_its_half",
+        "the rate falls below zero",
+        ("rates_stay_between_their_ends",),
+        override(reference, cosine=whole_cosine),
+    ),
+    Variant(
+        "restarts_do_not_grow",
+        "all cycles have the same length",
+        ("restarts_follow_the_formula", "restarts_begin_at_the_peak"),
+        with_parameters("cosine_restarts", lambda **_: {"growth": 1}),
+    ),
+    Variant(
+        "restarts_a_step_late",
+        "a cycle begins with the last rate of the one before",
+        ("restarts_follow_the_formula", "restarts_begin_at_the_peak"),
+        with_step("cosine_restarts", lambda step, **_: ops.maximum(step - 1, 0)),
+    ),
+    Variant(
+        "restarts_count_in_float32",
+        "past 2^24 steps the cycles fray",
+        ("restarts_are_periodic",),
+        override(reference, cosine_restarts=restarts_in_float32),
+    ),
+    Variant(
+        "restarts_only_decay",
+        "there are no restarts",
+        ("restarts_are_periodic", "restarts_begin_at_the_peak"),
+        override(reference, cosine_restarts=lambda step, growth=1, **named: reference.cosine(step, **named)),  # noqa: ARG005
+    ),
+    Variant(
+        "boundary_off_by_one",
+        "a boundary is the last step of the old rate",
+        ("steps_change_at_their_boundaries",),
+        with_step("step_decay", lambda step, **_: step - 1),
+    ),
+    Variant(
+        "boundaries_in_float32",
+        "past 2^24 steps a boundary is missed",
+        ("steps_change_at_their_boundaries",),
+        override(reference, step_decay=steps_in_float32),
+    ),
+    Variant(
+        "one_cycle_peaks_late",
+        "the peak comes a step late",
+        ("one_cycle_follows_the_formula",),
+        with_parameters(
+            "one_cycle", lambda warm_up_steps, steps, **_: {"warm_up_steps": min(warm_up_steps + 1, steps - 1)}
+        ),
+    ),
+    Variant(
+        "one_cycle_momentum_follows_the_rate",
+        "the cycle only ever goes up first",
+        ("one_cycle_turned_over_is_the_momentum",),
+        with_parameters("one_cycle", lambda start, peak, **_: {"start": min(start, peak), "peak": max(start, peak)}),
+    ),
+    Variant(
+        "warm_up_inside_of_the_decay",
+        "the warm-up takes away the first steps of the decay",
+        ("a_decay_begins_where_its_warm_up_ends",),
+        override(reference, with_warm_up=warm_up_inside),
+    ),
+    Variant(
+        "warm_up_to_elsewhere",
+        "the rate jumps where the warm-up ends",
+        ("a_warm_up_leads_to_the_first_rate",),
+        override(reference, with_warm_up=warm_up_to_elsewhere),
+    ),
+    Variant(
+        "integer_steps_divided_as_integers",
+        "an integer step gives another rate than the same step as a float",
+        ("every_kind_of_step_gives_the_same_rate", "cosine_follows_the_formula"),
+        override(reference, cosine=whole_progress),
+    ),
+    Variant(
+        "one_step_of_an_array",
+        "an array of steps gives one rate",
+        ("steps_may_be_an_array",),
+        override(reference, cosine=first_step_only),
+    ),
+    Variant(
+        "steps_in_the_compute_dtype",
+        "under a mixed policy a step is rounded to half precision",
+        ("rates_are_float32_under_any_policy",),
+        override(reference, cosine=cosine_in_compute_dtype),
+        precisions=("mixed_float16", "mixed_bfloat16"),
+    ),
+    Variant(
+        "steps_in_float16",
+        "steps past 2048 are rounded",
+        ("rates_are_float32_under_any_policy",),
+        override(reference, cosine=cosine_in_float16),
+        precisions=ANY,
+    ),
+    Variant(
+        "steps_clipped_in_place",
+        "the array of steps is changed",
+        ("arguments_are_left_as_they_were",),
+        override(reference, cosine=clipping_in_place),
+    ),
+    Variant(
+        "steps_unchecked",
+        "a cosine of no steps is accepted",
+        ("impossible_schedules_are_refused",),
+        override(reference, cosine=unchecked_cosine),
+    ),
+    Variant(
+        "schedule_frozen",
+        "the schedule does not look at the step",
+        ("an_optimizer_follows_the_schedule", "a_schedule_counts_updates"),
+        override(reference, Schedule=Frozen),
+    ),
+    Variant(
+        "configuration_incomplete",
+        "a parameter is lost with saving",
+        ("a_config_makes_the_same_schedule",),
+        override(reference, Schedule=Forgetful),
+        precisions=ANY,
+    ),
+    Variant(
+        "schedule_counts_by_itself",
+        "after loading the schedule begins anew",
+        ("training_resumes_where_it_stopped",),
+        override(reference, Schedule=Counting),
+        precisions=ANY,
+    ),
+    Variant(
+        "linear_rule_inverted",
+        "a larger batch gets a smaller rate",
+        ("linear_rule", "square_root_rule"),
+        override(
+            reference,
+            scale_learning_rate=lambda rate, batch, base_batch, rule: reference.scale_learning_rate(
+                rate, batch=base_batch, base_batch=batch, rule=rule
+            ),
+        ),
+    ),
+    Variant(
+        "square_root_rule_missing",
+        "every rule is the linear one",
+        ("square_root_rule", "impossible_batches_are_refused"),
+        override(reference, scale_learning_rate=lambda rate, batch, base_batch, rule: rate * batch / base_batch),  # noqa: ARG005
+    ),
+    Variant(
+        "gradients_summed",
+        "the gradients are summed and not averaged",
+        ("micro_batches_give_the_gradient_of_the_batch", "a_smaller_micro_batch_counts_less"),
+        accumulate(lambda size: 1.0, lambda examples, count: 1.0),  # noqa: ARG005
+    ),
+    Variant(
+        "micro_batches_unweighted",
+        "a smaller micro-batch counts as much as the others",
+        ("a_smaller_micro_batch_counts_less",),
+        accumulate(lambda size: 1.0, lambda examples, count: count),  # noqa: ARG005
+    ),
+    Variant(
+        "gradients_added_in_place",
+        "the sum is kept in the first gradient, and in its dtype",
+        ("gradients_are_left_as_they_were", "small_gradients_are_not_lost"),
+        override(reference, accumulated_gradients=accumulate_in_place),
+    ),
+    Variant(
+        "training_sums",
+        "micro-batches are summed and not averaged",
+        ("training_by_micro_batches_is_training_by_the_batch", "training_weighs_a_smaller_micro_batch"),
+        train(lambda size, examples, count: right_weight(size, examples, count) * count),
+        precisions=ANY,
+    ),
+    Variant(
+        "training_unweighted",
+        "a smaller micro-batch counts as much as the others",
+        ("training_weighs_a_smaller_micro_batch", "micro_batches_report_the_mean_loss"),
+        train(lambda size, examples, count: 1.0),  # noqa: ARG005
+        precisions=ANY,
+    ),
+    Variant(
+        "last_loss_reported",
+        "the loss is that of the last micro-batch",
+        ("micro_batches_report_the_mean_loss",),
+        train(right_weight, report=lambda losses: losses[-1]),
+        precisions=ANY,
+    ),
+    Variant(
+        "micro_batches_not_counted",
+        "a batch that leaves the optimizer waiting for more is accepted",
+        ("impossible_batches_are_refused",),
+        train(right_weight),
+    ),
+    Variant(
+        "trained_at_once",
+        "every micro-batch is the whole batch",
+        ("batch_normalisation_sees_micro_batches",),
+        override(reference, train_on_micro_batches=train_at_once),
+        precisions=ANY,
+    ),
+    Variant(
+        "schedule_counts_micro_batches",
+        "under accumulation the schedule runs too fast",
+        ("a_schedule_counts_updates",),
+        override(reference, accumulating=counting_micro_batches),
+    ),
+    Variant(
+        "rate_inside_of_the_velocity",
+        "after a change of the rate old gradients go on at the old one",
+        ("momentum_forgets_old_rates",),
+        override(reference, MomentumSGD=RateInside),
+    ),
+    Variant(
+        "decay_without_rate",
+        "weight decay is the same at every rate",
+        ("a_larger_loss_is_not_a_larger_rate",),
+        override(reference, MomentumSGD=DecayWithoutRate),
+    ),
+    Variant(
+        "weights_not_put_back",
+        "the model stays trained",
+        ("range_test_puts_everything_back",),
+        range_test(lambda model: model.optimizer.variables),
+    ),
+    Variant(
+        "optimizer_not_put_back",
+        "the optimizer keeps its last rate and its moments",
+        ("range_test_puts_everything_back",),
+        range_test(lambda model: model.variables),
+    ),
+    Variant(
+        "not_put_back_after_errors",
+        "an error in the middle leaves the model trained",
+        ("range_test_puts_everything_back",),
+        range_test(everything, after_errors=False),
+    ),
+    Variant(
+        "swept_linearly",
+        "the rates grow by one and the same difference",
+        ("range_test_sweeps_geometrically", "impossible_sweeps_are_refused"),
+        range_test(everything, np.linspace),
+    ),
+    Variant(
+        "never_stops",
+        "the sweep goes on after it diverged",
+        ("range_test_stops_when_training_diverges",),
+        range_test(everything, stops=False),
+    ),
+    Variant(
+        "best_rate_suggested",
+        "the suggestion is the rate at the edge of divergence",
+        ("range_test_suggests_a_tenth_of_the_best_rate",),
+        override(reference, RangeTest=Boldest),
+    ),
+)
