@@ -281,6 +281,7 @@ def test_visible_are_the_easiest(subject: Subject, plan: Plan) -> None:
 
 
 @pytest.mark.structure
+@example(plan=Plan(TEN, start=0.0, batch_size=4))
 @example(plan=Plan(TEN, start=0.1, batch_size=4))
 @given(plan=plans())
 def test_only_the_visible_are_drawn(subject: Subject, plan: Plan) -> None:
