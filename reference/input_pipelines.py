@@ -219,7 +219,7 @@ def padded_batches(sequences: Sequence[Any], options: Options | None = None) -> 
 def bucketed_batches(sequences: Sequence[Any], boundaries: Sequence[int], options: Options | None = None) -> Pipeline:
     """Batches of sequences of similar lengths, so that little has to be padded.
 
-    Bucket i holds the lengths from `boundaries[i - 1]` to `boundaries[i] - 1`, the last one all that are longer. As soon
+    Bucket i holds the lengths from `boundaries[i - 1]` to `boundaries[i] - 1`, the last one all longer ones. As soon
     as it has B sequences, they are a batch; what is left in the buckets comes at the end. The mask is a padded row of
     True: to compare with the padding's value would mask a token that happens to equal it.
 

@@ -1,0 +1,551 @@
+"""What must be true of input pipelines, whoever wrote them (reference/input_pipelines.py is the contract).
+
+What is promised is who is in which batch, how often a function is called, and what is random: counts and orders, which
+no precision changes. Time is for the benchmark; where work must go on at the same time, a property waits until it does.
+"""
+
+import dataclasses
+import itertools
+import pickle
+import tempfile
+import threading
+from collections import Counter
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from suites.implementations import NotProvided
+from suites.properties.input_pipelines_cases import (
+    FAST,
+    FILES,
+    IMAGES,
+    PATIENCE_S,
+    SLOW,
+    Calls,
+    Case,
+    Counting,
+    augmented,
+    batches,
+    by_epoch,
+    cases,
+    check,
+    failures,
+    flat,
+    from_files,
+    in_numpy,
+    keys_of,
+    numbers,
+    optimisations,
+    options,
+    pipeline,
+    rows,
+    same,
+    sequences,
+    tagged,
+)
+from suites.properties.numerics import assert_within
+from suites.properties.oracles import input_pipelines as oracle
+from suites.subjects import Subject
+
+pytestmark = pytest.mark.structure
+
+
+def doubled(batch: Any) -> Any:
+    """Exact in float32, and the same for NumPy and for any tensor."""
+    numbers, values = batch
+    return numbers, values * 2 + 1
+
+
+# Which batches
+
+
+@example(case=Case(size=5, batch=2))
+@example(case=Case(size=5, batch=2, drop_remainder=True))
+@example(case=Case(size=3, batch=4))
+@given(case=cases())
+def test_batches_are_those_of_a_plain_loop(subject: Subject, case: Case) -> None:
+    """Unshuffled batches hold the elements in order, transformed, with a smaller last batch unless that is dropped."""
+    arrays = rows(case.size)
+    expected = oracle.batches(oracle.order(case.size), case.batch, case.drop_remainder)
+    found = batches(pipeline(subject, arrays, case.options, transform=doubled))
+    check(len(found) == len(expected), f"{len(found)} batches, expected {len(expected)}")
+    for place, (batch, who) in enumerate(zip(found, expected, strict=True)):
+        same(batch, doubled(tuple(array[who] for array in arrays)), f"batch {place}")
+
+
+def test_structure_is_kept(subject: Subject) -> None:
+    """Batches have the structure of the data: one array, a tuple or a dictionary, each in its dtype."""
+    array = np.arange(6, dtype=np.int32).reshape(3, 2)
+    for arrays in (array, (array, array.astype(np.float64)), {"a": array.astype(np.uint8), "b": array}):
+        expected = keras.tree.map_structure(lambda each: each[:2], arrays)
+        found = batches(pipeline(subject, arrays, {"batch": 2}))[0]
+        check(isinstance(found, dict) == isinstance(arrays, dict), f"a batch of {type(arrays)} is {type(found)}")
+        same(found, expected, "first batch")
+
+
+@example(case=Case(size=7, batch=3, shuffle=7), fast=FAST)
+@given(
+    case=cases(shuffled=True),
+    fast=st.fixed_dictionaries({name: st.sampled_from((SLOW[name], FAST[name])) for name in SLOW}),
+)
+def test_optimisations_change_no_batch(subject: Subject, case: Case, fast: dict[str, Any]) -> None:
+    """Cached, parallel, vectorized, prefetched: every batch of two epochs is that of the pipeline without."""
+    slow, fast = optimisations(subject, SLOW), optimisations(subject, fast)
+    if not slow:
+        raise NotProvided("Options has no optimisation")
+    naive, optimised = (
+        batches(pipeline(subject, rows(case.size), case.options, transform=doubled, augment=tagged, **each), 2)
+        for each in (slow, fast)
+    )
+    check(len(naive) == len(optimised), f"{len(optimised)} batches with {fast}, {len(naive)} without")
+    for place, (found, expected) in enumerate(zip(optimised, naive, strict=True)):
+        same(found, expected, f"batch {place} with {fast}")
+
+
+def test_unordered_keeps_the_elements(subject: Subject) -> None:
+    """Where parallel calls may overtake each other, an epoch still has each element once."""
+    wanted = {"batch": 2, "parallel": 2, "deterministic": False}
+    found = flat(numbers(pipeline(subject, rows(9), wanted, transform=doubled)))
+    check(sorted(found) == list(range(9)), f"elements {sorted(found)}, expected each of 0 to 8 once")
+
+
+def test_steps_are_known(subject: Subject) -> None:
+    """`steps` is the number of batches in an epoch, and a dataset knows how many it has in all."""
+    for case in (Case(7, 3), Case(7, 3, drop_remainder=True), Case(6, 3)):
+        made = pipeline(subject, rows(case.size), case.options)
+        count = len(batches(made))
+        check(made.steps == count, f"steps = {made.steps}, an epoch of {case} has {count} batches")
+        dataset = made.epochs(2)
+        if hasattr(dataset, "cardinality"):
+            check(int(dataset.cardinality()) == 2 * count, f"cardinality {dataset.cardinality()} of 2 epochs of {case}")
+
+
+# Order
+
+
+@example(case=Case(size=7, batch=3, shuffle=7))
+@example(case=Case(size=7, batch=3, shuffle=2))
+@given(case=cases(shuffled=True).filter(lambda case: case.shuffle and not case.drop_remainder))
+def test_every_element_once_per_epoch(subject: Subject, case: Case) -> None:
+    """However elements are shuffled, each is there once in every epoch."""
+    for epoch, found in enumerate(by_epoch(numbers(pipeline(subject, rows(case.size), case.options), 3), 3)):
+        check(sorted(found) == list(range(case.size)), f"epoch {epoch} has the elements {found}")
+
+
+def test_order_belongs_to_seed_and_epoch(subject: Subject) -> None:
+    """The order of an epoch is fixed by seed and number: not by earlier epochs, nor by the program's global seed."""
+    made = pipeline(subject, rows(9), {"batch": 4, "shuffle": 9, "seed": 5})
+    keras.utils.set_random_seed(1)
+    three = by_epoch(numbers(made, 3), 3)
+    keras.utils.set_random_seed(2)
+    again = pipeline(subject, rows(9), {"batch": 4, "shuffle": 9, "seed": 5})
+    third = flat(numbers(again, 1, first=2))
+    check(third == three[2], f"epoch 2 alone is {third}, after two others {three[2]}")
+    other = flat(numbers(pipeline(subject, rows(9), {"batch": 4, "shuffle": 9, "seed": 6}), 1, first=2))
+    check(third != other, f"seeds 5 and 6 both give {third}")
+
+
+def test_order_is_new_in_every_epoch(subject: Subject) -> None:
+    """No two of five epochs have the same order."""
+    found = by_epoch(numbers(pipeline(subject, rows(12), {"batch": 4, "shuffle": 12}), 5), 5)
+    check(len(set(map(tuple, found))) == 5, f"orders of five epochs: {found}")
+
+
+def test_full_buffer_reaches_every_order(subject: Subject) -> None:
+    """A shuffle that chooses among all of three elements gives each of their 6 orders, and so each pair as a batch."""
+    # All orders being equally likely, one is missing from 150 epochs with a probability under 6 (5/6)^150 = 1e-11.
+    found = by_epoch(numbers(pipeline(subject, rows(3), {"batch": 2, "shuffle": 3}), 150), 150)
+    seen = Counter(map(tuple, found))
+    check(len(seen) == 6, f"orders of 150 epochs: {dict(seen)}")
+
+
+# Shards
+
+
+@example(size=7, count=3, shuffle=7)
+@given(size=st.integers(3, 9), count=st.integers(1, 3), shuffle=st.sampled_from((0, 9)))
+def test_shards_part_the_elements(subject: Subject, size: int, count: int, shuffle: int) -> None:
+    """Each element is in one shard, whatever the workers' own seeds are, and shards differ by one element at most."""
+    found = []
+    for index in range(count):
+        wanted = options(subject, batch=2, shuffle=shuffle, shard=(index, count), seed=index)
+        found.append(flat(numbers(subject.from_arrays(rows(size), wanted))))
+    check(sorted(flat(found)) == list(range(size)), f"shards {found} of the elements 0 to {size - 1}")
+    sizes = sorted(map(len, found))
+    check(sizes[-1] - sizes[0] <= 1, f"shards of {sizes} elements")
+
+
+# How often, and when, a function is called
+
+
+def test_cache_transforms_each_element_once(subject: Subject) -> None:
+    """With a cache, `transform` sees every element once in four epochs, and all epochs get what it returned."""
+    for vectorized in (True, False):
+        calls = Calls()
+        wanted = {"batch": 2, "cache": True, **optimisations(subject, {"vectorized": vectorized, "parallel": 2})}
+        found = by_epoch(numbers(pipeline(subject, rows(5), wanted, transform=in_numpy(calls)), 4), 4)
+        check(found == [list(range(5))] * 4, f"epochs {found}")
+        seen = sorted(flat(calls.batches))
+        check(seen == list(range(5)), f"elements transformed in four epochs of five elements: {seen}")
+
+
+def test_without_a_cache_nothing_is_kept(subject: Subject) -> None:
+    """Without a cache, `transform` sees every element in every epoch: what is switched off is off."""
+    calls = Calls()
+    numbers(pipeline(subject, rows(5), {"batch": 2, "cache": False}, transform=in_numpy(calls)), 3)
+    seen = Counter(flat(calls.batches))
+    check(seen == dict.fromkeys(range(5), 3), f"calls by element in three epochs: {dict(seen)}")
+
+
+def test_vectorized_calls_see_batches(subject: Subject) -> None:
+    """Vectorized, `transform` is called with batches of `batch` elements; else with one element at a time."""
+    for vectorized, expected in ((True, [1, 3, 3]), (False, [1] * 7)):
+        calls = Calls()
+        numbers(pipeline(subject, rows(7), {"batch": 3, "vectorized": vectorized}, transform=in_numpy(calls)))
+        sizes = sorted(map(len, calls.batches))
+        check(sizes == expected, f"vectorized={vectorized}: calls with {sizes} elements, expected {expected}")
+
+
+def test_parallel_calls_overlap(subject: Subject) -> None:
+    """With parallel=2, two calls of `transform` are under way at the same time."""
+    barrier = threading.Barrier(2, timeout=PATIENCE_S)
+
+    def meet(batch: np.ndarray) -> np.ndarray:
+        try:
+            barrier.wait()  # until there is a second call, which a sequential pipeline would not make
+        except threading.BrokenBarrierError:
+            raise ValueError("no second call came while the first was under way") from None
+        return batch
+
+    found = ""
+    made = pipeline(subject, rows(4), {"batch": 2, "parallel": 2}, transform=in_numpy(meet))
+    try:
+        numbers(made)
+    except failures() as error:
+        found = str(error)
+    check(not found, "no second call of `transform` came while the first was under way")
+
+
+def test_prefetch_works_ahead(subject: Subject) -> None:
+    """With prefetch=1, the second batch is being made while its reader still has the first."""
+    second = threading.Event()
+
+    def note(batch: np.ndarray) -> np.ndarray:
+        if 2 in batch.tolist():
+            second.set()
+        return batch
+
+    wanted = {"batch": 2, "prefetch": 1, **optimisations(subject, {"cache": False, "parallel": 1})}
+    iterator = iter(pipeline(subject, rows(6), wanted, transform=in_numpy(note)).epochs(1))
+    next(iterator)
+    check(second.wait(PATIENCE_S), "nothing was made in advance of the second batch")
+
+
+def test_nothing_is_made_before_it_is_asked_for(subject: Subject) -> None:
+    """Without prefetching and parallel calls, making a batch takes the elements of that batch and no more."""
+    calls = Calls()
+    wanted = {"batch": 2, "prefetch": 0, "parallel": 1, **optimisations(subject, {"cache": False})}
+    iterator = iter(pipeline(subject, rows(8), wanted, transform=in_numpy(calls)).epochs(1))
+    next(iterator)
+    next(iterator)
+    seen = sorted(flat(calls.batches))
+    check(seen == [0, 1, 2, 3], f"elements transformed for two batches of two: {seen}")
+
+
+def test_error_reaches_the_reader(subject: Subject) -> None:
+    """An error that `transform` raises for an element arrives with its message, after the batches before it."""
+
+    def refuse(batch: np.ndarray) -> np.ndarray:
+        if 5 in batch.tolist():
+            raise ValueError("element 5 is damaged")
+        return batch
+
+    for way in (SLOW, FAST):
+        wanted, found = {"batch": 2, **optimisations(subject, way), **optimisations(subject, {"cache": False})}, []
+        with pytest.raises(failures(), match="element 5 is damaged"):
+            for batch in pipeline(subject, rows(8), wanted, transform=in_numpy(refuse)).epochs(1):
+                found += [np.asarray(batch[0]).tolist()]
+        check(found == [[0, 1], [2, 3]], f"batches before the error: {found}, expected [[0, 1], [2, 3]]")
+
+
+# Augmentation
+
+
+def test_keys_belong_to_elements(subject: Subject) -> None:
+    """An element's key depends on seed, epoch and element: not on batch size, order, shard, threads, or vectorizing."""
+    (expected,) = keys_of(subject, {"batch": 9}, first=1)
+    check(len(set(expected.values())) == 9, f"nine elements share keys: {expected}")
+    ways = [{"batch": 4}, {"batch": 4, "shuffle": 9}, {"batch": 4, **FAST}, {"batch": 4, **SLOW, "parallel": 2}]
+    ways += [{"batch": 4, "shard": (1, 2)}]
+    for way in ways:
+        given = {name: value for name, value in way.items() if name not in FAST} | optimisations(subject, way)
+        try:
+            (found,) = keys_of(subject, given, first=1)
+        except NotProvided:
+            continue
+        wrong = {number: key for number, key in found.items() if key != expected[number]}
+        check(not wrong, f"keys {wrong} with {way}, expected { ({number: expected[number] for number in wrong}) }")
+
+
+def test_keys_are_new_in_every_epoch(subject: Subject) -> None:
+    """Every element has another key in each epoch, behind a cache too, and with another seed."""
+    cached = optimisations(subject, {"cache": True})
+    found = keys_of(subject, {"batch": 4, **cached}, count=3) + keys_of(subject, {"batch": 4, "seed": 1, **cached})
+    for number in range(9):
+        keys = [epoch[number] for epoch in found]
+        check(len(set(keys)) == 4, f"element {number} has the keys {keys} in epochs 0 to 2 and with another seed")
+
+
+@example(seed=0, epoch=0, indices=[0, 1])
+@example(seed=2**40 + 7, epoch=3, indices=[2**33 + 1])
+@given(
+    seed=st.integers(0, 2**62),
+    epoch=st.integers(0, 99),
+    indices=st.lists(st.integers(0, 2**40), min_size=1, max_size=4),
+)
+def test_keys_are_those_of_the_generator(subject: Subject, seed: int, epoch: int, indices: list[int]) -> None:
+    """`element_keys` are values of SplitMix64, bit for bit."""
+    found = np.asarray(subject.element_keys(seed, epoch, np.array(indices)))
+    same(found, oracle.keys(seed, epoch, indices), "keys")
+
+
+SOME_KEYS = [7, 2**63 + 5, 3, 11]
+
+KEYS = st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=4)
+
+
+@example(keys=[0, 1234567], count=5)
+@given(keys=KEYS, count=st.integers(1, 9))
+def test_numbers_are_those_of_the_generator(subject: Subject, keys: list[int], count: int) -> None:
+    """`uniform` gives 24-bit numbers from the values of SplitMix64, bit for bit."""
+    found = np.asarray(subject.uniform(np.array(keys, np.uint64), count))
+    same(found, np.array([oracle.numbers(key, count) for key in keys], np.float32), "numbers")
+
+
+@example(keys=SOME_KEYS, flip=True, shift=1, noise=0.1)
+@example(keys=SOME_KEYS, flip=False, shift=3, noise=0.0)
+@given(keys=KEYS, flip=st.booleans(), shift=st.integers(0, 3), noise=st.sampled_from((0.0, 0.1)))
+def test_augmentation_follows_the_numbers(
+    subject: Subject, keys: list[int], flip: bool, shift: int, noise: float
+) -> None:
+    """Mirrored, moved and disturbed as the numbers of its key say: exact but for the noise's rounding."""
+    if not subject.provides("uniform"):
+        raise NotProvided("uniform is not provided: its augmentation draws other numbers")
+    images = IMAGES[: len(keys)]
+    found = augmented(subject, images, keys, flip=flip, shift=shift, noise=noise)
+    truth = np.array(
+        [
+            oracle.augmented(image, key, flip, shift, noise)
+            for image, key in zip(images.astype(float), keys, strict=True)
+        ]
+    )
+    assert_within(found.astype(np.float64), truth, oracle.rounding(truth, noise, "float32"), "images")
+
+
+@example(keys=SOME_KEYS)
+@given(keys=KEYS)
+def test_images_do_not_mix(subject: Subject, keys: list[int]) -> None:
+    """What becomes of an image depends on itself and its key: not on the rest of the batch, nor on its place there."""
+    asked = {"flip": True, "shift": 1, "noise": 0.25}
+    images = IMAGES[: len(keys)]
+    together = augmented(subject, images, keys, **asked)
+    backwards = augmented(subject, images[::-1], keys[::-1], **asked)[::-1]
+    same(backwards, together, "images of the batch in reverse")
+    for place, key in enumerate(keys):
+        alone = augmented(subject, images[place : place + 1], [key], **asked)
+        same(alone[0], together[place], f"image {place} alone")
+
+
+def test_every_move_occurs(subject: Subject) -> None:
+    """Without noise an image is mirrored or not and moved by up to `shift` pixels, and all of that occurs."""
+    image, count = IMAGES[0], 400  # each of 18 results is missing with a probability of (17/18)^400 = 1e-10
+    allowed = {
+        oracle.moved(each, down, right).tobytes(): (mirrored, down, right)
+        for mirrored, each in ((False, image), (True, image[:, ::-1]))
+        for down, right in itertools.product((-1, 0, 1), repeat=2)
+    }
+    found = augmented(subject, np.repeat(image[None], count, 0), list(range(count)), flip=True, shift=1, noise=0.0)
+    seen = Counter(allowed.get(each.tobytes()) for each in found)
+    check(None not in seen, f"{seen[None]} of {count} images are neither the image, moved or mirrored, nor both")
+    check(len(seen) == 18, f"of 18 results, these did not occur: {sorted(set(allowed.values()) - set(seen))}")
+
+
+def test_noise_stays_within_its_limit(subject: Subject) -> None:
+    """Noise changes each value by another amount of at most `noise`, and by both signs."""
+    keys = list(range(4))
+    still = augmented(subject, IMAGES, keys, flip=True, shift=1, noise=0.0).astype(np.float64)
+    found = augmented(subject, IMAGES, keys, flip=True, shift=1, noise=0.25).astype(np.float64)
+    change = found - still  # exact: float64 holds all of both
+    limit = 0.25 + oracle.rounding(still, 0.25, "float32")
+    check((np.abs(change) <= limit).all(), f"changed by up to {np.abs(change).max()}, at most 0.25 was asked for")
+    # 96 numbers from 1024 or more possible ones: half of them equal is beyond chance, and so is one sign for all.
+    check(len(np.unique(change)) > 48, f"{change.size} values have {len(np.unique(change))} different changes")
+    check(change.min() < 0 < change.max(), f"changes from {change.min()} to {change.max()}")
+
+
+# Sequences
+
+
+ZEROS = [[0, 3, 0], [2], [0, 0, 0, 0], [1, 0]]
+"""Real zeros, which look like padding."""
+
+
+@example(tokens=ZEROS, batch=3)
+@given(tokens=sequences(), batch=st.integers(1, 4))
+def test_mask_says_where_tokens_are(subject: Subject, tokens: list[list[int]], batch: int) -> None:
+    """Sequences are padded with zeros to the longest of their batch; the mask is True at each token, even at a zero."""
+    made = subject.padded_batches([np.array(each, np.int32) for each in tokens], options(subject, batch=batch))
+    found, expected = batches(made), oracle.batches(tokens, batch)
+    check(len(found) == len(expected) == made.steps, f"{len(found)} batches, steps {made.steps}, not {len(expected)}")
+    for place, (each, rows_of) in enumerate(zip(found, expected, strict=True)):
+        same(each, oracle.padded(rows_of), f"batch {place} (tokens, mask)")
+
+
+LONG_AND_SHORT = [[1] * length for length in (1, 6, 2, 5, 1, 9, 2, 6, 1)]
+
+
+@example(tokens=LONG_AND_SHORT, boundaries=[3, 6], batch=2)
+@given(
+    tokens=sequences(),
+    boundaries=st.lists(st.integers(1, 6), min_size=1, max_size=2, unique=True).map(sorted),
+    batch=st.integers(1, 3),
+)
+def test_buckets_hold_similar_lengths(
+    subject: Subject, tokens: list[list[int]], boundaries: list[int], batch: int
+) -> None:
+    """Every sequence, the longest too, is in one batch; a batch has lengths of one bucket, padded to its longest."""
+    # The last token says which sequence it is, so that each is found again.
+    marked = [np.array([*each[:-1], 100 + number], np.int32) for number, each in enumerate(tokens)]
+    made = subject.bucketed_batches(marked, boundaries, options(subject, batch=batch))
+    found = batches(made)
+    seen: list[list[int]] = []
+    for place, (padded, mask) in enumerate(found):
+        members = [row[kept].tolist() for row, kept in zip(padded, mask, strict=True)]
+        same((padded, mask), oracle.padded(members), f"batch {place}, against its own sequences")
+        buckets = {oracle.bucket_of(len(member), boundaries) for member in members}
+        check(len(buckets) == 1, f"batch {place} has lengths {[*map(len, members)]} of several buckets of {boundaries}")
+        seen += members
+    check(sorted(seen) == sorted(each.tolist() for each in marked), f"sequences {seen}, expected each once")
+    filled = Counter(oracle.bucket_of(len(each), boundaries) for each in tokens)
+    fewest = sum(-(-count // batch) for count in filled.values())
+    check(len(found) == made.steps == fewest, f"{len(found)} batches, steps {made.steps}, expected {fewest}")
+
+
+# Files
+
+
+def test_files_are_read_in_turn(subject: Subject) -> None:
+    """Records come one from each file in turn, each once, and in this order also where files are read in parallel."""
+    expected = oracle.interleaved(FILES)
+    for wanted in ({}, optimisations(subject, {"parallel": 1}), optimisations(subject, {"parallel": 2})):
+        with tempfile.TemporaryDirectory() as folder:
+            found = from_files(subject, folder, **wanted)
+        check(found == expected, f"records {found} with {wanted}, expected {expected}")
+
+
+def test_shards_part_the_files(subject: Subject) -> None:
+    """Each file is in one shard."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = [from_files(subject, folder, shard=(index, 3)) for index in range(3)]
+    check(sorted(flat(found)) == sorted(flat(FILES)), f"records of the shards: {found}")
+    check(all(found), f"records of the shards: {found}")
+
+
+# As a part of a program
+
+
+def test_data_stays_as_it_was(subject: Subject) -> None:
+    """The arrays are not changed, neither by the pipeline nor by who writes into a batch."""
+    arrays = rows(4)
+
+    def overwritten(batch: np.ndarray) -> np.ndarray:
+        result = batch.copy()
+        if batch.flags.writeable:
+            batch[:] = -1
+        return result
+
+    made = pipeline(subject, arrays, {"batch": 2, **optimisations(subject, {"cache": False})})
+    for batch in batches(made, 2):
+        for array in batch:
+            if array.flags.writeable:
+                array[:] = -1
+    same(arrays, rows(4), "arrays after writing into the batches")
+    numbers(pipeline(subject, arrays, {"batch": 2}, transform=in_numpy(overwritten)))
+    same(arrays, rows(4), "arrays after `transform` has written into its argument")
+
+
+def test_fit_trains_on_it(subject: Subject) -> None:
+    """`fit` takes the endless dataset, and has `steps` batches in each epoch."""
+    inputs, targets = np.ones((6, 2), np.float32), np.ones((6, 1), np.float32)
+    made = pipeline(subject, (inputs, targets), {"batch": 2, "shuffle": 6})
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    counting = Counting()
+    model.fit(made.epochs(), steps_per_epoch=made.steps, epochs=2, verbose=0, callbacks=[counting])
+    check(counting.batches == [3, 3], f"batches by epoch: {counting.batches}, expected [3, 3]")
+
+
+def test_options_are_a_value(subject: Subject) -> None:
+    """Options are equal where their fields are, survive copying and pickling, and cannot be changed."""
+    chosen = options(subject, batch=3, shuffle=4, seed=9)
+    check(pickle.loads(pickle.dumps(chosen)) == chosen, "a pickled copy differs")
+    check(subject.Options(**dataclasses.asdict(chosen)) == chosen, "options of the same fields differ")
+    check(dataclasses.replace(chosen, seed=8) != chosen, "options of another seed are equal")
+    try:
+        chosen.batch = 5
+    except dataclasses.FrozenInstanceError:
+        return
+    check(False, "an option was changed in place")
+
+
+BAD_OPTIONS: tuple[dict[str, Any], ...] = (
+    {"batch": 0},
+    {"shuffle": -1},
+    {"shuffle": True},  # a buffer of one element, which shuffles nothing
+    {"shard": (2, 2)},
+    {"shard": (-1, 2)},
+    {"parallel": 0},
+    {"prefetch": -2},
+)
+
+
+def test_bad_options_are_refused(subject: Subject) -> None:
+    """Options out of range are answered with a ValueError that names them."""
+    for bad in BAD_OPTIONS:
+        (name,) = bad
+        try:
+            options(subject, **bad)
+        except NotProvided:
+            continue
+        except ValueError as error:
+            check(name in str(error), f"the error about {bad} does not name it: {error}")
+            continue
+        check(False, f"{bad} was accepted")
+
+
+def test_misfits_are_refused(subject: Subject) -> None:
+    """Data that cannot make a batch is answered with ValueError before anything is read."""
+    misfits = {
+        "arrays of different lengths": lambda: pipeline(subject, (np.zeros(3), np.zeros(4)), {"batch": 2}),
+        "no elements": lambda: pipeline(subject, np.zeros((0, 2)), {"batch": 2}),
+        "fewer elements than a batch, and the remainder dropped": lambda: pipeline(
+            subject, np.zeros(3), {"batch": 4, "drop_remainder": True}
+        ),
+        "more shards than elements": lambda: pipeline(subject, np.zeros(1), {"batch": 1, "shard": (1, 2)}),
+        "a sequence of rank 2": lambda: subject.padded_batches([np.zeros((2, 2), np.int32)], options(subject, batch=1)),
+        "boundaries that do not ascend": lambda: subject.bucketed_batches(
+            [np.zeros(2, np.int32)], [4, 2], options(subject, batch=1)
+        ),
+        "images of integers": lambda: subject.augment_images(np.zeros((1, 2, 2, 1), np.int32), np.zeros(1, np.uint64)),
+        "an image without a batch": lambda: subject.augment_images(np.zeros((2, 2, 1)), np.zeros(1, np.uint64)),
+    }
+    for what, attempt in misfits.items():
+        try:
+            attempt()
+        except (ValueError, NotProvided):
+            continue
+        check(False, f"{what}: accepted")
