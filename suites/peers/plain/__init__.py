@@ -1,0 +1,1 @@
+"""Published code of others in plain Python and NumPy, which needs no library."""
