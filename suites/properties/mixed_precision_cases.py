@@ -1,6 +1,7 @@
 """What is drawn for the properties of mixed precision, and how an implementation is called with it."""
 
 import contextlib
+import functools
 import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -150,8 +151,8 @@ def apply(optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any]) ->
                 if not optimizer.built:
                     optimizer.build(list(variables))
                 owned = optimizer.variables
-                values = [variable.value for variable in variables]
-                after = optimizer.stateless_apply([variable.value for variable in owned], list(gradients), values)
+                values = [[variable.value for variable in each] for each in (owned, variables)]
+                after = _compiled(optimizer)(values[0], list(gradients), values[1])
                 for variable, value in zip([*variables, *owned], [*after[0], *after[1]], strict=True):
                     variable.assign(value)
             case "torch":
@@ -162,6 +163,19 @@ def apply(optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any]) ->
                     optimizer.apply(tensors, list(variables))
             case _:
                 optimizer.apply(list(gradients), list(variables))
+
+
+@functools.lru_cache(maxsize=2)
+def _compiled(optimizer: Any) -> Callable[..., Any]:
+    """`stateless_apply` as JAX's trainer uses it: traced once, since each conditional takes 0.1 s to trace."""
+    import jax
+
+    return jax.jit(optimizer.stateless_apply)
+
+
+def writable(array: np.ndarray) -> Any:
+    """The array as a tensor where tensors can be written to, and else as it is."""
+    return ops.convert_to_tensor(array) if keras.backend.backend() == "torch" else array
 
 
 def zeros(*shape: int) -> Any:
