@@ -87,7 +87,7 @@ class _Call:
 
     def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         outer = get_global_attribute("stateless_scope")  # values that stand for variables, inside of `stateless_call`
-        self.function, self.is_outermost = function, outer is None
+        self.function = function
         self.given = (args, kwargs, {} if outer is None else dict(outer.state_mapping))
         self.leaves = tree.flatten(self.given)
         self.masks = [get_keras_mask(leaf) for leaf in self.leaves]
@@ -110,8 +110,7 @@ class _Call:
         args, kwargs, state = tree.pack_sequence_as(self.given, leaves)
         with _Deferred({**state, **(self.before or {})}) as scope, _global_attributes(self.context):
             results = self.function(*args, **kwargs)
-            if self.is_outermost:
-                _check_effects(scope)
+            _check_effects(scope)
         leaves = tree.flatten(results)
         floats = [leaf for leaf in leaves if _has_gradient(leaf)]
         if self.before is None:
@@ -170,7 +169,8 @@ def _check_effects(scope: _Deferred) -> None:
             "a checkpointed function must not add losses (`add_loss`, `activity_regularizer`), for they would have no "
             "gradient; return what they are made of, and add them outside"
         )
-    if any(variable.trainable for variable in get_global_attribute("uninitialized_variables", [])):
+    created = get_global_attribute("uninitialized_variables", [])
+    if scope.original_scope is None and any(variable.trainable for variable in created):
         raise ValueError("a checkpointed function must not create variables; build its layers before the first call")
 
 
@@ -266,11 +266,7 @@ class CheckpointedSequential(keras.layers.Layer):
 
     def build(self, input_shape: Shape) -> None:
         """Build each layer for what the one before gives."""
-        shape = input_shape
-        for layer in self.layers:
-            if not layer.built:
-                layer.build(shape)
-            shape = layer.compute_output_shape(shape)
+        _chain(self.layers)(keras.KerasTensor(input_shape, dtype=self.compute_dtype))
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:  # noqa: ARG002 - Keras hands it on
         """Run the segments; only what enters each of them is kept for the backward pass."""
@@ -279,10 +275,6 @@ class CheckpointedSequential(keras.layers.Layer):
             tensor = checkpoint(_chain(self.layers[start : start + length]))(tensor)
             start += length
         return tensor
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """The shape that the last layer gives."""
-        return functools.reduce(lambda shape, layer: layer.compute_output_shape(shape), self.layers, input_shape)
 
     def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None = None) -> None:
         """No mask but the one that the last layer attached: that of the inputs need not fit its result."""

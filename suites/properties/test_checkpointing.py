@@ -1,0 +1,487 @@
+"""What must be true of gradient checkpointing, whoever wrote it (reference/checkpointing.py is the contract).
+
+Most laws here are exact: the functions are made of small integers, which no precision rounds, or are compared with
+themselves, run without checkpoints.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from keras import layers, ops
+
+from suites.properties.checkpointing_cases import (
+    SMALL,
+    Affine,
+    Chain,
+    Counting,
+    Inside,
+    Masked,
+    Step,
+    affine,
+    captured,
+    chain_function,
+    chains,
+    check,
+    counted,
+    kept_between_passes,
+    second_derivative,
+    sequential,
+    step,
+    tensor_of,
+)
+from suites.properties.numerics import assert_equal, to_numpy
+from suites.properties.oracles import checkpointing as oracle
+from suites.subjects import Subject
+
+ODD_SHAPE = (37, 5)
+"""Of tensors that are to be told from all others."""
+
+
+def assert_same(actual: Step, expected: Step, what: str) -> None:
+    """Assert that two steps gave the same, bit for bit."""
+    __tracebackhide__ = True
+    assert_equal(actual.value, expected.value, f"{what}: value")
+    for name in ("to_arguments", "to_variables"):
+        for place, (got, wanted) in enumerate(zip(getattr(actual, name), getattr(expected, name), strict=True)):
+            what_for = f"{what}: gradient {name.replace('_', ' ')} ({place})"
+            check((got is None) == (wanted is None), f"{what_for} is {got}, expected {wanted}")
+            if wanted is not None:
+                assert_equal(got, wanted, what_for)
+
+
+def steps_of_chain(subject: Subject, case: Chain, mode: str) -> tuple[Step, oracle.Pass]:
+    """A step of the checkpointed chain in the compute dtype, and the truth."""
+    kernels = captured(case.kernels)
+    inputs = tensor_of(case.inputs, subject.compute_dtype)
+    found = step(
+        subject.checkpoint(chain_function(kernels)), inputs, cotangent=case.cotangent, variables=kernels, mode=mode
+    )
+    return found, oracle.chain(case.inputs, case.kernels, case.cotangent)
+
+
+# The function is the same
+
+
+@example(case=SMALL)
+@given(case=chains())
+def test_value_and_input_gradient_are_exact(subject: Subject, case: Chain) -> None:
+    """Where nothing rounds, the value and the gradient to the input are those of the formula, bit for bit."""
+    found, truth = steps_of_chain(subject, case, "eager")
+    assert_equal(found.value, truth.value, "value")
+    assert found.to_arguments[0] is not None, "no gradient reaches the input"
+    assert_equal(found.to_arguments[0], truth.to_input, "gradient to the input")
+
+
+@example(case=SMALL)
+@given(case=chains())
+def test_captured_variables_get_their_gradients(subject: Subject, case: Chain) -> None:
+    """Where nothing rounds, trained variables that the function uses get the gradients of the formula, bit for bit."""
+    found, truth = steps_of_chain(subject, case, "eager")
+    for place, (gradient, wanted) in enumerate(zip(found.to_variables, truth.to_kernels, strict=True)):
+        check(gradient is not None, f"no gradient reaches variable {place}")
+        assert_equal(gradient, wanted, f"gradient to variable {place}")
+
+
+@pytest.mark.parametrize("mode", ["compiled", "xla"])
+def test_compiled_steps_are_exact(subject: Subject, mode: str) -> None:
+    """Compiled into a graph, and by XLA, a step still gives the gradients of the formula, bit for bit."""
+    found, truth = steps_of_chain(subject, SMALL, mode)
+    assert_same(found, Step(truth.value, [truth.to_input], list(truth.to_kernels)), mode)
+
+
+@example(case=SMALL)
+@given(case=chains())
+def test_rounding_is_the_same(subject: Subject, case: Chain) -> None:
+    """Where numbers do round, value and gradients are those of the function itself, bit for bit."""
+    kernels = captured([kernel / 3 for kernel in case.kernels])
+    function = chain_function(kernels, ops.tanh)
+    inputs, more = tensor_of(case.inputs / 7, subject.compute_dtype), {"variables": kernels, "cotangent": 1 / 3}
+    plain = step(function, inputs, **more)  # type: ignore[arg-type]
+    assert_same(step(subject.checkpoint(function), inputs, **more), plain, "step")  # type: ignore[arg-type]
+
+
+def nested(tensors: dict[str, Any], *, scale: Any, double: bool) -> dict[str, Any]:
+    """A nest in, a nest out, with an option, and a result that has no gradient."""
+    product = tensors["left"] * tensors["right"] * scale
+    return {
+        "sums": [product + tensors["left"], ops.cast(tensors["left"] > 1, "int32")],
+        "product": product * (1 + double),
+    }
+
+
+@pytest.mark.structure
+@pytest.mark.parametrize("mode", ["eager", "compiled"])
+def test_nests_and_keywords_are_taken(subject: Subject, mode: str) -> None:
+    """Nests, keyword arguments and options go in, a nest comes out, and gradients reach every tensor of them."""
+    given_arrays = [np.array(values) for values in ([1.0, 2.0], [3.0, -1.0], [2.0, 4.0])]
+
+    def flat(function: Any) -> Any:
+        def run(left: Any, right: Any, scale: Any) -> Any:
+            results = function({"left": left, "right": right}, scale=scale, double=True)
+            check(
+                set(results) == {"sums", "product"}, f"results are nested as {keras.tree.map_structure(type, results)}"
+            )
+            kind = keras.backend.standardize_dtype(results["sums"][1].dtype)
+            check(kind == "int32", f"a result of int32 comes back as {kind}")
+            return results["sums"][0] + results["product"] * ops.cast(results["sums"][1], "float32")
+
+        return run
+
+    tensors = [tensor_of(array) for array in given_arrays]
+    expected = step(flat(nested), *tensors, mode=mode)
+    assert_same(step(flat(subject.checkpoint(nested)), *tensors, mode=mode), expected, mode)
+
+
+@pytest.mark.structure
+@pytest.mark.parametrize("mode", ["eager", "compiled"])
+def test_masks_and_integers_are_taken(subject: Subject, mode: str) -> None:
+    """Arguments without a gradient, of bool and of integers, go through as they are."""
+    keep, order = ops.convert_to_tensor([True, False, True]), ops.convert_to_tensor(np.array([2, 0, 0], "int32"))
+
+    def function(inputs: Any, keep: Any, order: Any) -> Any:
+        return ops.where(keep, ops.take(inputs, order, axis=0), 0)
+
+    checkpointed, inputs = subject.checkpoint(function), tensor_of([1.0, 2.0, 3.0])
+    expected = step(lambda inputs: function(inputs, keep, order), inputs, mode=mode)
+    assert_same(step(lambda inputs: checkpointed(inputs, keep, order), inputs, mode=mode), expected, mode)
+
+
+@pytest.mark.structure
+def test_arguments_are_left_as_they_were(subject: Subject) -> None:
+    """Neither arrays that are handed in nor variables that are only read change."""
+    arrays, kernels = [SMALL.inputs.astype("float32"), np.array([2.0], "float32")], captured(SMALL.kernels)
+    chain = chain_function(kernels)
+    found = subject.checkpoint(
+        lambda inputs, scale: chain(ops.convert_to_tensor(inputs)) * ops.convert_to_tensor(scale)
+    )(*arrays)
+    assert_equal(found, oracle.chain(SMALL.inputs, SMALL.kernels, SMALL.cotangent).value * 2, "value for NumPy arrays")
+    assert_equal(arrays[0], SMALL.inputs, "inputs after the call")
+    assert_equal(arrays[1], np.array([2.0]), "scale after the call")
+    for kernel, wanted in zip(kernels, SMALL.kernels, strict=True):
+        assert_equal(kernel.value, wanted, "variable after the call")
+
+
+# It runs twice, and keeps nothing
+
+
+@pytest.mark.structure
+def test_function_runs_twice_in_a_step(subject: Subject) -> None:
+    """A training step runs the function exactly twice."""
+    function, runs = counted(ops.tanh)
+    step(subject.checkpoint(function), tensor_of([1.0, 2.0]))
+    check(len(runs) == 2, f"the function ran {len(runs)} times")
+
+
+@pytest.mark.structure
+def test_function_runs_once_without_a_gradient(subject: Subject) -> None:
+    """Where no gradient is asked for, the function runs once."""
+    function, runs = counted(ops.tanh)
+    subject.checkpoint(function)(tensor_of([1.0, 2.0]))
+    check(len(runs) == 1, f"the function ran {len(runs)} times")
+
+
+@pytest.mark.structure
+def test_nothing_in_between_is_kept(subject: Subject) -> None:
+    """Between the passes only the arguments are kept, and none of the activations."""
+
+    def deep(inputs: Any) -> Any:
+        for _ in range(5):
+            inputs = ops.tanh(inputs)
+        return inputs
+
+    kept = kept_between_passes(subject.checkpoint(deep), np.ones(ODD_SHAPE))
+    check(kept == 1, f"{kept} activations of 5 layers are kept, expected the input alone")
+
+
+# The second run is the first one again
+
+
+def dropped(rate: float, seed: int) -> tuple[layers.Layer, keras.Variable]:
+    """A dropout layer, and the state of its random numbers."""
+    layer = layers.Dropout(rate, seed=seed)
+    return layer, layer.seed_generator.state
+
+
+@given(seed=st.integers(0, 1000))
+def test_dropout_repeats_its_mask(subject: Subject, seed: int) -> None:
+    """The second run drops what the first has dropped: for inputs of 1 the gradient equals the value everywhere."""
+    layer, state = dropped(0.5, seed)
+    checkpointed = subject.checkpoint(lambda inputs: layer(inputs, training=True))
+    for mode in ("eager", "compiled"):
+        found = step(checkpointed, tensor_of(np.ones((8, 8)), subject.compute_dtype), state=[state], mode=mode)
+        assert_equal(found.to_arguments[0], found.value, f"{mode}: gradient")
+
+
+@given(seed=st.integers(0, 1000))
+def test_random_numbers_move_on_as_without(subject: Subject, seed: int) -> None:
+    """Every step draws the random numbers that it draws without checkpoints, and leaves the same state behind."""
+    layer, state = dropped(0.5, seed)
+
+    def function(inputs: Any) -> Any:
+        return layer(inputs, training=True)
+
+    inputs, before = tensor_of(np.ones((8, 8))), to_numpy(state.value)
+    plain = [(step(function, inputs, state=[state]).value, to_numpy(state.value)) for _ in range(2)]
+    state.assign(before)
+    checkpointed = subject.checkpoint(function)
+    for place, (value, after) in enumerate(plain):
+        assert_equal(step(checkpointed, inputs, state=[state]).value, value, f"value of step {place}")
+        assert_equal(state.value, after, f"state after step {place}")
+
+
+@pytest.mark.structure
+@pytest.mark.parametrize("mode", ["eager", "compiled"])
+def test_assignments_happen_once(subject: Subject, mode: str) -> None:
+    """A variable that counts calls moves on by one in a step, and the second run finds what the first one found."""
+    count = keras.Variable(np.array(1.0), trainable=False, dtype="float32")
+
+    def function(inputs: Any) -> Any:
+        count.assign(count.value + 1)
+        return inputs * count.value
+
+    found = step(subject.checkpoint(function), tensor_of([3.0]), state=[count], mode=mode)
+    assert_equal(count.value, np.array(2.0), "count after a step")
+    assert_equal(found.value, np.array([6.0]), "value")
+    assert_equal(found.to_arguments[0], np.array([2.0]), "gradient")
+
+
+@pytest.mark.structure
+def test_moving_statistics_are_updated_once(subject: Subject) -> None:
+    """After a step the moving statistics of batch normalization are those of one update, bit for bit."""
+    layer = layers.BatchNormalization(momentum=0.5)
+    layer.build((None, 2))
+    state = layer.non_trainable_variables
+    inputs = tensor_of([[0.0, 1.0], [4.0, -1.0]])
+    step(subject.checkpoint(lambda inputs: layer(inputs, training=True)), inputs, state=state)
+    assert_equal(layer.moving_mean.value, np.array([1.0, 0.0]), "moving mean")
+    assert_equal(layer.moving_variance.value, np.array([2.5, 1.0]), "moving variance")
+
+
+@pytest.mark.structure
+def test_training_is_repeated(subject: Subject) -> None:
+    """Layers inside that learn of `training` from the layer around them learn of it in the second run too."""
+    layer = Inside(subject.checkpoint, lambda self, inputs: self.trained(inputs))
+    found = step(lambda inputs: layer(inputs, training=True), tensor_of([2.0]))
+    assert_equal(found.value, np.array([6.0]), "value")
+    assert_equal(found.to_arguments[0], np.array([3.0]), "gradient of 3 x")
+
+
+def test_casts_are_repeated(subject: Subject) -> None:
+    """A layer's own variables are cast to the compute dtype in the second run as they are in the first."""
+
+    def body(layer: Inside, inputs: Any) -> Any:
+        return inputs + ops.cast(layer.kernel - 1, inputs.dtype) * 4096 * inputs  # 0 where the kernel is rounded to 1
+
+    expected = np.array([2.0 if subject.precision == "float32" else 1.0])
+    found = step(Inside(subject.checkpoint, body, dtype=subject.precision), tensor_of([1.0]))
+    assert_equal(found.value, expected, "value")
+    assert_equal(found.to_arguments[0], expected, "gradient")
+
+
+@pytest.mark.structure
+def test_masks_are_repeated(subject: Subject) -> None:
+    """The mask that a layer attached to an argument is there in the second run too."""
+    masking, layer = layers.Masking(), Masked()
+    checkpointed = subject.checkpoint(layer)
+    found = step(lambda inputs: checkpointed(masking(inputs)), tensor_of([[[1.0], [0.0], [3.0]]]))
+    assert_equal(found.value, np.array([[[2.0], [0.0], [6.0]]]), "value")
+    assert_equal(found.to_arguments[0], np.array([[[2.0], [0.0], [2.0]]]), "gradient")
+
+
+@given(seed=st.integers(0, 1000))
+def test_checkpoints_nest(subject: Subject, seed: int) -> None:
+    """A checkpoint inside of a checkpoint changes nothing, random numbers included."""
+    (first, one), (second, two) = dropped(0.5, seed), dropped(0.25, seed + 1)
+    inner = subject.checkpoint(lambda inputs: second(inputs, training=True))
+    outer = subject.checkpoint(lambda inputs: inner(first(inputs, training=True)))
+    found = step(outer, tensor_of(np.ones((4, 8))), state=[one, two])
+    assert_equal(found.to_arguments[0], found.value, "gradient")
+
+
+@pytest.mark.structure
+def test_second_derivative_is_right_or_refused(subject: Subject) -> None:
+    """The gradient of the gradient is right, or refused with NotImplementedError."""
+    try:
+        found = second_derivative(subject.checkpoint(lambda x: x * x * x), 2.0)
+    except NotImplementedError:
+        return
+    check(found == 480, f"the second derivative of x^6 at 2 is 480; found {found}")
+
+
+# Segments of a sequence
+
+
+@example(count=5, segments=2)
+@example(count=4, segments=4)
+@given(count=st.integers(1, 6), segments=st.integers(1, 6))
+def test_segments_are_the_sequence(subject: Subject, count: int, segments: int) -> None:
+    """Cut into any number of segments, the layers give the values and gradients of the plain sequence, bit for bit."""
+    chosen = affine(count, subject.precision)
+    layer = sequential(subject, chosen, min(count, segments))
+    inputs = tensor_of([[1.0, 2.0]])
+    layer(inputs)
+
+    def plain(tensor: Any) -> Any:
+        for each in chosen:
+            tensor = each(tensor)
+        return tensor
+
+    slopes = [each.slope for each in chosen]
+    assert_same(step(layer, inputs, variables=slopes), step(plain, inputs, variables=slopes), "sequence")
+
+
+@pytest.mark.structure
+@pytest.mark.parametrize(("count", "segments"), [(9, None), (9, 3), (8, 2), (4, 4), (5, (1, 3, 1))])
+def test_what_enters_a_segment_is_kept(subject: Subject, count: int, segments: Any) -> None:
+    """Between the passes as many activations are kept as there are segments: what enters each of them."""
+    layer = sequential(subject, [layers.Activation("tanh") for _ in range(count)], segments)
+    wanted = 3 if segments is None else segments if isinstance(segments, int) else len(segments)
+    kept = kept_between_passes(layer, np.ones(ODD_SHAPE))
+    check(kept == wanted, f"{kept} activations of {count} layers are kept in {wanted} segments")
+
+
+@pytest.mark.structure
+def test_weights_are_those_of_the_layers(subject: Subject) -> None:
+    """The layer has the weights of its layers, in their order and under their names, and none besides."""
+    chosen = affine(4)
+    layer = sequential(subject, chosen)
+    layer(tensor_of([[1.0]]))
+    found, wanted = [weight.name for weight in layer.weights], [each.slope.name for each in chosen]
+    check(found == wanted, f"weights {found}, expected {wanted}")
+    for weight, each in zip(layer.trainable_weights, chosen, strict=True):
+        check(weight is each.slope, f"the weight {weight.path} is not that of {each.name}")
+
+
+@pytest.mark.structure
+def test_segments_pass_masks_on(subject: Subject) -> None:
+    """A mask that one segment computes reaches the layers of the next."""
+    layer = sequential(subject, [layers.Masking(), Masked()], 2)
+    found = step(layer, tensor_of([[[1.0], [0.0], [3.0]]]))
+    assert_equal(found.value, np.array([[[2.0], [0.0], [6.0]]]), "value")
+    assert_equal(found.to_arguments[0], np.array([[[2.0], [0.0], [2.0]]]), "gradient")
+
+
+def weights_after_fit(wrap: Any) -> list[np.ndarray]:
+    """The weights after `fit` on one batch, of layers that ask for `training`, draw, and count; nothing rounds."""
+    chosen = [
+        layers.Dense(2, activation="relu", kernel_initializer="ones"),
+        layers.Dropout(0.5, seed=2),
+        Counting(),
+        layers.Dense(2, kernel_initializer="ones"),
+    ]
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, wrap(chosen)(inputs))
+    model.compile(keras.optimizers.SGD(0.5), "mse", jit_compile=False)
+    x = np.array([[1.0, 2.0], [3.0, 4.0], [0.0, 1.0], [2.0, 0.0]], "float32")
+    model.fit(x, x[:, ::-1], batch_size=4, shuffle=False, verbose=0)
+    return [to_numpy(weight.value) for weight in model.weights]
+
+
+@pytest.mark.structure
+def test_fit_equals_the_plain_sequence(subject: Subject) -> None:
+    """A step of `fit` leaves the weights and states that the plain sequence has after it, bit for bit."""
+    found = weights_after_fit(lambda chosen: sequential(subject, chosen))
+    for place, (got, wanted) in enumerate(zip(found, weights_after_fit(keras.Sequential), strict=True)):
+        assert_equal(got, wanted, f"weight {place}")
+
+
+@pytest.mark.structure
+def test_model_survives_saving(subject: Subject) -> None:
+    """A model with the layer computes the same, and keeps as little, after saving and loading."""
+    inputs = keras.Input(ODD_SHAPE[1:])
+    model = keras.Model(inputs, sequential(subject, affine(6), (1, 2, 3))(inputs))
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(Path(folder) / "model.keras")
+        known = {each.__name__: each for each in (Affine, subject.CheckpointedSequential)}
+        loaded = keras.saving.load_model(Path(folder) / "model.keras", custom_objects=known)
+    x = np.arange(np.prod(ODD_SHAPE), dtype="float32").reshape(ODD_SHAPE) % 7
+    assert_equal(loaded(x), to_numpy(model(x)), "value after loading")
+    before, after = (kept_between_passes(each.layers[-1], x) for each in (model, loaded))
+    check(before == after, f"{before} activations are kept before saving, and {after} after loading")
+
+
+# What it costs, on paper
+
+
+@given(segments=st.integers(1, 12), length=st.integers(1, 12))
+def test_memory_model_counts_what_is_alive(subject: Subject, segments: int, length: int) -> None:
+    """For equal segments the model is the largest number of activations alive when the algorithm is played through."""
+    counted_peak = oracle.cost([length] * segments).peak
+    found = subject.segment_memory(segments * length, segments)
+    check(found == counted_peak, f"segment_memory({segments * length}, {segments}) is {found}, expected {counted_peak}")
+
+
+@pytest.mark.structure
+@given(layer_count=st.integers(1, 1000))
+def test_no_number_of_segments_beats_the_square_root(subject: Subject, layer_count: int) -> None:
+    """The model is 2 sqrt(n) or more, exactly that for a square, and least at the number of segments by default."""
+    by_number = [subject.segment_memory(layer_count, segments) for segments in range(1, layer_count + 1)]
+    chosen = len(subject.segment_lengths(layer_count))
+    least = min(by_number)
+    check(by_number[chosen - 1] == least, f"{chosen} segments keep {by_number[chosen - 1]}; the least is {least}")
+    square = subject.segment_memory(layer_count**2, layer_count)
+    check(square == 2 * layer_count, f"segment_memory({layer_count}^2, {layer_count}) is {square}")
+    check(least**2 >= 4 * layer_count * (1 - 2.0**-50), f"{least} is less than 2 sqrt({layer_count})")
+
+
+@pytest.mark.structure
+@example(count=11, segments=3)
+@given(count=st.integers(1, 60), segments=st.integers(1, 60))
+def test_segments_are_even_and_complete(subject: Subject, count: int, segments: int) -> None:
+    """Segments by number have lengths that sum to the number of layers and differ by 1 at most."""
+    lengths = list(subject.segment_lengths(count, min(count, segments)))
+    check(len(lengths) == min(count, segments) and sum(lengths) == count, f"{count} layers, segments of {lengths}")
+    check(max(lengths) - min(lengths) <= 1, f"segments of {lengths} are not even")
+
+
+# What cannot be right is refused
+
+
+@pytest.mark.structure
+def test_misfits_are_refused(subject: Subject) -> None:
+    """What cannot be cut as asked is answered with ValueError: too many segments, wrong lengths, no layer."""
+    chosen = affine(3)
+    misfits = {
+        "no layers": ([], None),
+        "something that is no layer": ([chosen[0], "dense"], None),
+        "0 segments": (chosen, 0),
+        "more segments than layers": (chosen, 4),
+        "lengths that leave a layer out": (chosen, (1, 1)),
+        "a length of 0": (chosen, (3, 0)),
+    }
+    for what, (asked, segments) in misfits.items():
+        try:
+            sequential(subject, asked, segments)
+        except ValueError:
+            continue
+        check(False, f"{what} was accepted")
+
+
+@pytest.mark.structure
+def test_what_would_be_lost_is_refused(subject: Subject) -> None:
+    """A layer that is not built, or that adds a loss, is answered with ValueError or trained rightly."""
+    inputs = tensor_of([[1.0, -2.0]])
+    for options in ({}, {"activity_regularizer": keras.regularizers.L2(0.5)}):
+        layer = layers.Dense(1, kernel_initializer="ones", **options)
+        if options:
+            layer.build((1, 2))
+        checkpointed = subject.checkpoint(layer)
+
+        def loss(inputs: Any, checkpointed: Any = checkpointed, layer: Any = layer) -> Any:
+            value = checkpointed(inputs)
+            return ops.sum(value) + sum(layer.losses)
+
+        try:
+            found = step(loss, inputs)
+        except ValueError:
+            continue
+        wanted = np.array([[1.0, 1.0]]) * (1 + (-1.0 if options else 0.0))  # d(v + v^2 / 2) / dv is 1 + v, v = -1
+        what = "a loss that the layer adds" if options else "a layer that is not built"
+        check(found.to_arguments[0] is not None, f"{what}: no gradient")
+        assert_equal(found.to_arguments[0], wanted, f"{what}: gradient")
