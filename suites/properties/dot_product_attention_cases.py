@@ -1,9 +1,11 @@
 """What is drawn for the properties of dot-product attention, and how an implementation is called with it."""
 
+import contextlib
 import dataclasses
 import functools
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -32,13 +34,20 @@ class Printed:
     def __repr__(self) -> str:
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
         shown = {name: value for name, value in given.items() if value is not None and value is not False}
-        return "\n".join(
-            f"{name} {value.shape} = {value.tolist()}" if isinstance(value, np.ndarray) else f"{name} = {value}"
-            for name, value in shown.items()
-        )
+        return "\n".join(line for name, value in shown.items() for line in _lines(name, value))
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002 - the signature is fixed
         printer.text("\n        ".join(["", *repr(self).splitlines()]))
+
+
+def _lines(name: str, value: Any) -> Iterator[str]:
+    if isinstance(value, tuple):
+        for i, part in enumerate(value):
+            yield from _lines(f"{name}[{i}]", part)
+    elif isinstance(value, np.ndarray):
+        yield f"{name} {value.shape} = {value.tolist()}"
+    else:
+        yield f"{name} = {value}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -169,7 +178,8 @@ def attend(subject: Subject, case: Case, *, by: str = "dot_product_attention", d
         if not takes(function, name):
             raise NotProvided(f"{by} takes no `{name}`")
     inputs = {name: ops.cast(getattr(case, name), dtype or subject.compute_dtype) for name in INPUTS}
-    return function(**{**inputs, **options})
+    with quiet():
+        return function(**{**inputs, **options})
 
 
 def output_of(subject: Subject, case: Case, **options: Any) -> np.ndarray:
@@ -320,7 +330,7 @@ CROSS = LayerCase(
 
 @st.composite
 def layer_cases(draw: st.DrawFn, *, cross: bool = False) -> LayerCase:
-    """Self-attention, or attention to a source of its own with a mask; few shapes, since to build a layer takes long."""
+    """Self-attention, or attention to a source of its own with a mask; few sizes, for building takes long."""
     batch, steps, source = draw(st.integers(1, 2)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
     sizes = (2, 3, 1) if cross else (2, 2, 2)
     return LayerCase(
@@ -370,7 +380,16 @@ def call(layer: Any, inputs: dict[str, np.ndarray], **options: Any) -> Any:
         if not takes(layer.call, name):
             raise NotProvided(f"MultiHeadAttention.call takes no `{name}`")
     dtype = "float64" if getattr(layer, "compute_dtype", "") == "float64" else "float32"
-    return layer(**{name: ops.cast(array, dtype) for name, array in inputs.items()}, **options)
+    with quiet():
+        return layer(**{name: ops.cast(array, dtype) for name, array in inputs.items()}, **options)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without the warning of Keras that a softmax over one position is always 1: such sources are drawn on purpose."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*using a softmax over axis", category=UserWarning)
+        yield
 
 
 def run_layer(subject: Subject, case: LayerCase, **options: Any) -> np.ndarray:

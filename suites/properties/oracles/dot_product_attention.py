@@ -111,7 +111,7 @@ def rounding(
 def projected(
     tensor: np.ndarray, kernel: np.ndarray, bias: np.ndarray, axes: int, dtype: str, error: np.ndarray | float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of x W + b over the last `axes` axes: the truth, and a bound where x carries an error and steps are in `dtype`."""
+    """Of x W + b over the last `axes` axes: the truth, and a bound where x has an error and steps are in `dtype`."""
     size = int(np.prod(kernel.shape[:axes]))
     error = np.broadcast_to(error, tensor.shape)
     magnitude = np.tensordot(np.abs(tensor) + error, np.abs(kernel), axes) + np.abs(bias)
