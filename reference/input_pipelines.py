@@ -116,8 +116,8 @@ class Pipeline:
     def epochs(self, count: int | None = None, first: int = 0) -> Dataset:
         """The batches of so many epochs (None: without end) from epoch `first` on, as one dataset.
 
-        For `fit`: ``model.fit(pipeline.epochs(), steps_per_epoch=pipeline.steps, epochs=...)``. Being one dataset, it
-        goes on prefetching while one epoch turns into the next.
+        For `fit`: ``model.fit(pipeline.epochs(), steps_per_epoch=pipeline.steps, shuffle=False)``. One dataset for all
+        epochs goes on prefetching while one of them turns into the next.
         """
         numbers = tf.data.Dataset.counter(first) if count is None else tf.data.Dataset.range(first, first + count)
         batches = numbers.flat_map(self._epoch)

@@ -21,7 +21,7 @@ SLOW = {"cache": False, "parallel": 1, "vectorized": False, "prefetch": 0}
 
 FAST = {"cache": True, "parallel": 2, "vectorized": True, "prefetch": 2}
 
-PATIENCE_S = 20.0
+PATIENCE_S = 10.0
 """How long something may take that is waited for; a sound pipeline answers in milliseconds."""
 
 
@@ -96,7 +96,7 @@ def pipeline(
     return subject.from_arrays(arrays, options(subject, **{**wanted, **more}), **given)
 
 
-def batches(pipeline: Any, count: int = 1, first: int = 0, limit: int = 200) -> list[Any]:
+def batches(pipeline: Any, count: int = 1, first: int = 0, limit: int = 1000) -> list[Any]:
     """All batches of so many epochs, as NumPy arrays in their structure; fails where there are more than `limit`."""
     __tracebackhide__ = True
     found = [as_arrays(batch) for batch in itertools.islice(pipeline.epochs(count, first), limit + 1)]
@@ -147,6 +147,20 @@ def in_numpy(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def tagged(batch: Any, keys: Any) -> Any:
     """An augmentation that shows the keys, `(B,)`, behind the arrays of the batch."""
     return *batch, keys
+
+
+def until_error(pipeline: Any) -> tuple[list[list[int]], str]:
+    """Who is in the batches of an epoch, as far as it goes, and what the error says that ends it; empty if none does."""
+    found: list[list[int]] = []
+    iterator = iter(pipeline.epochs(1))
+    while True:
+        try:
+            batch = next(iterator)
+        except StopIteration:
+            return found, ""
+        except failures() as error:
+            return found, str(error)
+        found.append(np.asarray(batch[0]).tolist())
 
 
 def failures() -> tuple[type[Exception], ...]:
