@@ -112,13 +112,14 @@ def test_unknown_policies_are_refused(subject: Subject) -> None:
 
 def test_mixed_output_is_near_the_exact_one(subject: Subject) -> None:
     """A dense layer in a scope is off by no more than rounding in the compute dtype allows."""
+    # Fractions take all bits of any format; rounded to the compute dtype, they are what the layer computes with.
+    kernel = to_numpy(ops.cast(1 / np.array([[3.0, -5.0, 7.0, 9.0, 11.0]]), subject.compute_dtype))  # (D, U)
+    x = np.array([[3.0], [1.5]])  # (B, D)
     with default_policy("float32"), subject.precision_scope(subject.precision):
-        network = keras.Sequential([keras.Input(TASK.x.shape[1:]), keras.layers.Dense(2, use_bias=False)])
-    # Thirds take all bits of any format; rounded to the format, they are what the layer computes with.
-    kernel = to_numpy(ops.cast(TASK.kernel / 3, subject.compute_dtype))
+        network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(5, use_bias=False)])
     network.set_weights([kernel])
-    bound = oracle.product_bound(TASK.x, kernel, subject.compute_dtype)
-    assert_within(network(TASK.x.astype(np.float32)), TASK.x @ kernel, bound, "output")
+    bound = oracle.product_bound(x, kernel, subject.compute_dtype)
+    assert_within(network(x.astype(np.float32)), x @ kernel, bound, "output")
 
 
 # The output

@@ -198,7 +198,7 @@ def in_place(gradient: Any, scale: Any) -> Any:
     return gradient * np.float32(scale)
 
 
-def where_finite(optimizer: LossScaledOptimizer, gradients: Gradients) -> Gradients:
+def where_finite(_optimizer: LossScaledOptimizer, gradients: Gradients) -> Gradients:
     """In place of a skipped step, one with gradients of zero."""
     return [ops.where(reference.all_finite(gradients), gradient, 0.0) for gradient in gradients]
 
