@@ -35,9 +35,9 @@ class Case:
         """Steps at which something happens, those beside them, and some others."""
         joints = {value for name, value in self.parameters.items() if "steps" in name}
         joints |= set(self.parameters.get("boundaries", ()))
-        cycles = {3 * step for step in joints if "growth" in self.parameters}
-        beside = {step + near for step in joints | cycles for near in (-1, 0, 1)}
-        return sorted({0, 1, 3000} | beside | {step // 2 for step in joints})
+        after = {3 * step for step in joints} if "growth" in self.parameters else {3000}
+        beside = {step + near for step in joints | after for near in (-1, 0, 1)}
+        return sorted({0, 1} | beside | {step // 2 for step in joints})
 
     def truth(self, step: int) -> oracle.Rate:
         """The rate in float64 and the bound on its error."""

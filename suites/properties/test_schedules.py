@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from keras import ops
 
-from suites.properties.numerics import assert_equal, assert_within, gamma, to_numpy
+from suites.properties.numerics import UNIT_ROUNDOFF, assert_equal, assert_within, gamma, to_numpy
 from suites.properties.oracles import schedules as oracle
 from suites.properties.schedules_cases import (
     COSINE,
@@ -76,9 +76,8 @@ def test_warm_up_is_a_straight_line(subject: Subject, case: Case) -> None:
 @example(case=WARM_UP)
 @given(case=cases("warm_up"))
 def test_warm_up_reaches_its_target(subject: Subject, case: Case) -> None:
-    """After its steps a warm-up is at its target exactly, and stays there; before it began, at its start."""
-    start, target, steps = (case.parameters[name] for name in ("start", "rate", "steps"))
-    assert_equal(rate(subject, case, 0), np.array(np.float32(start), float), f"{case} at step 0")
+    """After its steps a warm-up is at its target exactly, and stays there."""
+    target, steps = case.parameters["rate"], case.parameters["steps"]
     for step in (steps, steps + 1, 100 * steps):
         assert_equal(rate(subject, case, step), np.array(np.float32(target), float), f"{case} at step {step}")
 
@@ -240,7 +239,7 @@ def test_a_warm_up_leads_to_the_first_rate(subject: Subject, steps: int, start: 
 @pytest.mark.structure
 def test_every_kind_of_step_gives_the_same_rate(subject: Subject) -> None:
     """A step may be an int, a float, a NumPy number or a tensor of integers or floats: the rate is the same."""
-    kinds = [7, 7.0, np.int64(7), np.int32(7), np.uint8(7), np.float32(7)]
+    kinds = [7, 7.0, np.int64(7), np.int32(7), np.float32(7)]
     kinds += [ops.convert_to_tensor(np.array(7, kind)) for kind in ("int32", "float32")]
     for case in provided(subject):
         expected = rate(subject, case, 7)
@@ -323,10 +322,10 @@ def test_a_config_makes_the_same_schedule(subject: Subject) -> None:
     schedule = schedule_of(subject, COSINE)
     if subject.provides("with_warm_up"):
         schedule = subject.Schedule(subject.with_warm_up, schedule=schedule, steps=5)
-    again = type(schedule).from_config(schedule.get_config())
-    own = {type(schedule).__name__: type(schedule)}
-    text = json.dumps(keras.optimizers.serialize(keras.optimizers.SGD(schedule)))
-    optimizer = keras.optimizers.deserialize(json.loads(text), custom_objects=own)
+    with keras.saving.custom_object_scope({type(schedule).__name__: type(schedule)}):
+        again = type(schedule).from_config(schedule.get_config())
+        text = json.dumps(keras.optimizers.serialize(keras.optimizers.SGD(schedule)))
+        optimizer = keras.optimizers.deserialize(json.loads(text))
     for step in (0, 3, 7, 100):
         expected = to_numpy(schedule(step))
         assert_equal(again(step), expected, f"rate at step {step}, from the schedule's configuration")
@@ -396,11 +395,11 @@ def test_a_smaller_micro_batch_counts_less(subject: Subject, batch: Batch) -> No
 
 @pytest.mark.structure
 def test_small_gradients_are_not_lost(subject: Subject) -> None:
-    """Gradients in half precision are added up in float32, where a small one is not lost beside a large one."""
+    """Gradients in half precision are added up in float32: a small one is not lost beside a large one."""
     for dtype, large in (("float16", 2048.0), ("bfloat16", 256.0)):
         pieces = [(np.array([[value]], "float32"),) for value in (large, 1.0, 1.0)]
         found = subject.accumulated_gradients(lambda x, dtype=dtype: [ops.cast(x[0], dtype)], pieces)[0]
-        bound = large * gamma(6, "float32")
+        bound = large * (UNIT_ROUNDOFF[dtype] / 3 + gamma(6, "float32"))  # the result may be rounded once
         assert_within(found, np.array([(large + 2) / 3]), bound, f"mean of {large:g}, 1 and 1 in {dtype}")
 
 
@@ -568,8 +567,7 @@ def test_range_test_puts_everything_back(subject: Subject) -> None:
 def test_impossible_sweeps_are_refused(subject: Subject) -> None:
     """A sweep downwards, of one step, or of a model that follows a schedule is refused."""
     model, batch = bowl()
-    followed, _ = bowl(keras.optimizers.schedules.CosineDecay(0.1, 10))
-    check(refuses(subject.range_test, followed, batch), "a model that follows a schedule was accepted")
-    model, batch = bowl()
     check(refuses(subject.range_test, model, batch, low=1.0, high=0.1), "a sweep downwards was accepted")
     check(refuses(subject.range_test, model, batch, steps=1), "a sweep of one step was accepted")
+    followed, _ = bowl(keras.optimizers.schedules.CosineDecay(0.1, 10))
+    check(refuses(subject.range_test, followed, batch), "a model that follows a schedule was accepted")

@@ -57,12 +57,17 @@ def cosine(step: int, peak: float, steps: int, floor: float = 0.0) -> Rate:
 
 
 def cosine_restarts(step: int, peak: float, steps: int, floor: float = 0.0, growth: int = 1) -> Rate:
-    """Loshchilov and Hutter 2017, section 3: T_cur counts from the last restart, and T_i grows by T_mult = `growth`."""
+    """Loshchilov and Hutter 2017, section 3: T_cur counts from the last restart, and T_i grows by T_mult = `growth`.
+
+    The progress within a cycle may come as that in cycles so far, less those that are complete.
+    """
+    cycles = step / steps
     if growth == 1:
-        return cosine(step % steps, peak, steps, floor)
+        step %= steps
     while step >= steps:
         step, steps = step - steps, steps * growth
-    return cosine(step, peak, steps, floor)
+    found = cosine(step, peak, steps, floor)
+    return Rate(found.value, found.bound + (abs(peak) + abs(floor)) * cycles * math.pi / 2 * LINEAR_SHARE)
 
 
 def step_decay(step: int, rates: Sequence[float], boundaries: Sequence[int]) -> Rate:

@@ -148,7 +148,7 @@ class Counting(reference.Schedule):
 
 
 def accumulate(weigh: Callable[[int], float], divide: Callable[[int, int], float]) -> SimpleNamespace:
-    """Another weight of a micro-batch by its size, and another divisor by the number of examples and of micro-batches."""
+    """Another weight of a micro-batch by its size, and another divisor by the examples and the micro-batches."""
 
     def function(gradients_of: Callable[..., Any], micro_batches: Iterable[Any]) -> list[Any]:
         sums: list[Any] = []
@@ -202,7 +202,8 @@ def right_weight(size: int, examples: int, micro_batches: int) -> float:
 
 def train_at_once(model: Any, x: Any, y: Any, *, size: int) -> float:
     """The whole batch every time, as often as there are micro-batches."""
-    return float([model.train_on_batch(x, y) for _ in range(0, len(x), size)][0])
+    losses = [model.train_on_batch(x, y) for _ in range(0, len(x), size)]
+    return float(losses[0])
 
 
 def counting_micro_batches(optimizer: Any, rate: Any, micro_batches: int, **options: Any) -> Any:
@@ -273,7 +274,7 @@ VARIANTS = (
     Variant(
         "warm_up_starts_at_its_target",
         "there is no warm-up",
-        ("warm_up_is_a_straight_line", "warm_up_reaches_its_target"),
+        ("warm_up_is_a_straight_line",),
         with_parameters("warm_up", lambda rate, **_: {"start": rate}),
     ),
     Variant(
@@ -321,7 +322,7 @@ VARIANTS = (
     Variant(
         "restarts_do_not_grow",
         "all cycles have the same length",
-        ("restarts_follow_the_formula", "restarts_begin_at_the_peak"),
+        ("restarts_follow_the_formula",),
         with_parameters("cosine_restarts", lambda **_: {"growth": 1}),
     ),
     Variant(
@@ -355,12 +356,10 @@ VARIANTS = (
         override(reference, step_decay=steps_in_float32),
     ),
     Variant(
-        "one_cycle_peaks_late",
-        "the peak comes a step late",
+        "one_cycle_a_step_late",
+        "everything comes a step late",
         ("one_cycle_follows_the_formula",),
-        with_parameters(
-            "one_cycle", lambda warm_up_steps, steps, **_: {"warm_up_steps": min(warm_up_steps + 1, steps - 1)}
-        ),
+        with_step("one_cycle", lambda step, **_: ops.maximum(step - 1, 0)),
     ),
     Variant(
         "one_cycle_momentum_follows_the_rate",

@@ -1,0 +1,110 @@
+"""`keras.optimizers.schedules` and Keras's own gradient accumulation behind the contract's names.
+
+Conventions are adapted: Keras's floor is a fraction of the peak, its boundaries are the last steps of the old rate, and
+a warm-up is part of its cosine. It has no inverse square root, one cycle, batch-size rule or range test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from keras.optimizers import schedules
+
+from suites.implementations import KnownDefect, NotProvided
+
+UNWEIGHTED = KnownDefect(
+    "`gradient_accumulation_steps` averages over micro-batches, so that a smaller one counts as much as the others."
+)
+
+KNOWN_DEFECTS = {
+    "restarts_are_periodic": KnownDefect("The step becomes float32 before it is reduced to its cycle."),
+    "impossible_schedules_are_refused": KnownDefect(
+        "PiecewiseConstantDecay takes falling boundaries, and adds up the rates of ranges that overlap."
+    ),
+    "a_smaller_micro_batch_counts_less": UNWEIGHTED,
+    "training_weighs_a_smaller_micro_batch": UNWEIGHTED,
+    "a_schedule_counts_updates": KnownDefect(
+        "An optimizer with `gradient_accumulation_steps` shows its schedule the number of micro-batches, although "
+        "`iterations` is that of updates: every decay is over too early."
+    ),
+    "momentum_forgets_old_rates": KnownDefect(
+        "The velocity of `keras.optimizers.SGD` holds rate times gradient, without momentum correction."
+    ),
+}
+
+MomentumSGD = keras.optimizers.SGD
+
+
+def Schedule(function: Callable[..., Any], **parameters: Any) -> Any:  # noqa: N802 - the contract's name
+    """Keras's own object for one of the functions below."""
+    return OBJECTS[function](**parameters)
+
+
+def warm_up(step: Any, *, rate: float, steps: int, start: float = 0.0) -> Any:
+    """`PolynomialDecay` of the first degree, upwards."""
+    return Schedule(warm_up, rate=rate, steps=steps, start=start)(step)
+
+
+def cosine(step: Any, *, peak: float, steps: int, floor: float = 0.0) -> Any:
+    """`CosineDecay`."""
+    return Schedule(cosine, peak=peak, steps=steps, floor=floor)(step)
+
+
+def cosine_restarts(step: Any, *, peak: float, steps: int, floor: float = 0.0, growth: int = 1) -> Any:
+    """`CosineDecayRestarts`."""
+    return Schedule(cosine_restarts, peak=peak, steps=steps, floor=floor, growth=growth)(step)
+
+
+def step_decay(step: Any, *, rates: Sequence[float], boundaries: Sequence[int]) -> Any:
+    """`PiecewiseConstantDecay`."""
+    return Schedule(step_decay, rates=rates, boundaries=boundaries)(step)
+
+
+def with_warm_up(step: Any, *, schedule: Any, steps: int, start: float = 0.0) -> Any:
+    """`CosineDecay` with its warm-up; other schedules have none."""
+    return Schedule(with_warm_up, schedule=schedule, steps=steps, start=start)(step)
+
+
+def _warmed(schedule: Any, steps: int, start: float = 0.0) -> Any:
+    if not isinstance(schedule, schedules.CosineDecay):
+        raise NotProvided("Keras has a warm-up for its CosineDecay only")
+    config = schedule.get_config()
+    warm = {"initial_learning_rate": start, "warmup_target": config["initial_learning_rate"], "warmup_steps": steps}
+    return schedules.CosineDecay(**{**config, **warm})
+
+
+OBJECTS: dict[Callable[..., Any], Callable[..., Any]] = {
+    warm_up: lambda rate, steps, start: schedules.PolynomialDecay(start, steps, rate),
+    cosine: lambda peak, steps, floor=0.0: schedules.CosineDecay(peak, steps, floor / peak),
+    cosine_restarts: lambda peak, steps, floor, growth: schedules.CosineDecayRestarts(
+        peak, steps, t_mul=float(growth), alpha=floor / peak
+    ),
+    step_decay: lambda rates, boundaries: schedules.PiecewiseConstantDecay([b - 1 for b in boundaries], list(rates)),
+    with_warm_up: _warmed,
+}
+
+
+def accumulating(optimizer: Any, rate: Any, micro_batches: int, **options: Any) -> Any:
+    """Keras's `gradient_accumulation_steps`, which are 2 at least."""
+    return optimizer(rate, gradient_accumulation_steps=micro_batches if micro_batches > 1 else None, **options)
+
+
+def accumulated_gradients(gradients_of: Callable[..., Any], micro_batches: Iterable[Any]) -> list[Any]:
+    """What an optimizer with accumulation subtracts from weights of zero at a rate of 1."""
+    gradients = [gradients_of(*micro_batch) for micro_batch in micro_batches]
+    weights = [keras.Variable(np.zeros(each.shape, "float32")) for each in gradients[0]]
+    optimizer = accumulating(keras.optimizers.SGD, 1.0, len(gradients))
+    for each in gradients:
+        optimizer.apply([ops.cast(gradient, "float32") for gradient in each], weights)
+    return [-weight.value for weight in weights]
+
+
+def train_on_micro_batches(model: keras.Model, x: Any, y: Any, *, size: int) -> float:
+    """`train_on_batch` for each micro-batch in turn, and the mean of what it reports, as `fit` would take it."""
+    parts = [slice(begin, begin + size) for begin in range(0, len(x), size)]
+    losses = [model.train_on_batch(x[part], y[part]) for part in parts]
+    return float(np.average(losses, weights=[len(x[part]) for part in parts]))

@@ -1,0 +1,1 @@
+"""optax behind the names of the contracts, wherever it is installed."""
