@@ -108,3 +108,4 @@ def test_every_technique_has_its_files_in_every_room(technique: str) -> None:
         f"benchmarks/bench_{technique}.py",
     ]
     assert [path for path in wanted if not (ROOT / path).is_file()] == []
+    assert f"(reference/{technique}.py) | [properties](suites/properties/test_{technique}.py) |" in README
