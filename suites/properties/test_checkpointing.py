@@ -88,11 +88,11 @@ def test_captured_variables_get_their_gradients(subject: Subject, case: Chain) -
         assert_equal(gradient, wanted, f"gradient to variable {place}")
 
 
-@pytest.mark.parametrize("mode", ["compiled", "xla"])
-def test_compiled_steps_are_exact(subject: Subject, mode: str) -> None:
+def test_compiled_steps_are_exact(subject: Subject) -> None:
     """Compiled into a graph, and by XLA, a step still gives the gradients of the formula, bit for bit."""
-    found, truth = steps_of_chain(subject, SMALL, mode)
-    assert_same(found, Step(truth.value, [truth.to_input], list(truth.to_kernels)), mode)
+    for mode in ("compiled", "xla"):
+        found, truth = steps_of_chain(subject, SMALL, mode)
+        assert_same(found, Step(truth.value, [truth.to_input], list(truth.to_kernels)), mode)
 
 
 @example(case=SMALL)
@@ -106,50 +106,52 @@ def test_rounding_is_the_same(subject: Subject, case: Chain) -> None:
     assert_same(step(subject.checkpoint(function), inputs, **more), plain, "step")  # type: ignore[arg-type]
 
 
-def nested(tensors: dict[str, Any], *, scale: Any, double: bool) -> dict[str, Any]:
+def nested(tensors: dict[str, Any], *, scale: Any, double: bool = False) -> dict[str, Any]:
     """A nest in, a nest out, with an option, and a result that has no gradient."""
     product = tensors["left"] * tensors["right"] * scale
-    return {
-        "sums": [product + tensors["left"], ops.cast(tensors["left"] > 1, "int32")],
-        "product": product * (1 + double),
-    }
+    large = ops.cast(tensors["left"] > 1, "int32")
+    return {"sums": [product + tensors["left"], large], "product": product * (1 + double)}
+
+
+def step_of_nest(function: Any, mode: str) -> Step:
+    """A step of `nested`, or of what has been made of it."""
+
+    def run(left: Any, right: Any, scale: Any) -> Any:
+        results = function({"left": left, "right": right}, scale=scale, double=True)
+        check(set(results) == {"sums", "product"}, f"results are nested as {keras.tree.map_structure(type, results)}")
+        kind = keras.backend.standardize_dtype(results["sums"][1].dtype)
+        check(kind == "int32", f"a result of int32 comes back as {kind}")
+        return results["sums"][0] + results["product"] * ops.cast(results["sums"][1], "float32")
+
+    return step(run, *(tensor_of(values) for values in ([1.0, 2.0], [3.0, -1.0], [2.0, 4.0])), mode=mode)
 
 
 @pytest.mark.structure
-@pytest.mark.parametrize("mode", ["eager", "compiled"])
-def test_nests_and_keywords_are_taken(subject: Subject, mode: str) -> None:
+def test_nests_and_keywords_are_taken(subject: Subject) -> None:
     """Nests, keyword arguments and options go in, a nest comes out, and gradients reach every tensor of them."""
-    given_arrays = [np.array(values) for values in ([1.0, 2.0], [3.0, -1.0], [2.0, 4.0])]
-
-    def flat(function: Any) -> Any:
-        def run(left: Any, right: Any, scale: Any) -> Any:
-            results = function({"left": left, "right": right}, scale=scale, double=True)
-            check(
-                set(results) == {"sums", "product"}, f"results are nested as {keras.tree.map_structure(type, results)}"
-            )
-            kind = keras.backend.standardize_dtype(results["sums"][1].dtype)
-            check(kind == "int32", f"a result of int32 comes back as {kind}")
-            return results["sums"][0] + results["product"] * ops.cast(results["sums"][1], "float32")
-
-        return run
-
-    tensors = [tensor_of(array) for array in given_arrays]
-    expected = step(flat(nested), *tensors, mode=mode)
-    assert_same(step(flat(subject.checkpoint(nested)), *tensors, mode=mode), expected, mode)
+    assert_same(step_of_nest(subject.checkpoint(nested), "eager"), step_of_nest(nested, "eager"), "step")
 
 
 @pytest.mark.structure
-@pytest.mark.parametrize("mode", ["eager", "compiled"])
-def test_masks_and_integers_are_taken(subject: Subject, mode: str) -> None:
-    """Arguments without a gradient, of bool and of integers, go through as they are."""
+def test_keywords_are_taken_when_compiled(subject: Subject) -> None:
+    """In a compiled step, nests and keyword arguments are taken as they are in an eager one."""
+    assert_same(step_of_nest(subject.checkpoint(nested), "compiled"), step_of_nest(nested, "compiled"), "step")
+
+
+@pytest.mark.structure
+def test_masks_and_integers_are_taken(subject: Subject) -> None:
+    """Arguments without a gradient, of bool and of integers, go through as they are, eager and compiled."""
     keep, order = ops.convert_to_tensor([True, False, True]), ops.convert_to_tensor(np.array([2, 0, 0], "int32"))
 
     def function(inputs: Any, keep: Any, order: Any) -> Any:
+        kinds = [keras.backend.standardize_dtype(each.dtype) for each in (keep, order)]
+        check(kinds == ["bool", "int32"], f"arguments of bool and int32 come in as {kinds}")
         return ops.where(keep, ops.take(inputs, order, axis=0), 0)
 
     checkpointed, inputs = subject.checkpoint(function), tensor_of([1.0, 2.0, 3.0])
-    expected = step(lambda inputs: function(inputs, keep, order), inputs, mode=mode)
-    assert_same(step(lambda inputs: checkpointed(inputs, keep, order), inputs, mode=mode), expected, mode)
+    for mode in ("eager", "compiled"):
+        expected = step(lambda inputs: function(inputs, keep, order), inputs, mode=mode)
+        assert_same(step(lambda inputs: checkpointed(inputs, keep, order), inputs, mode=mode), expected, mode)
 
 
 @pytest.mark.structure
@@ -236,8 +238,7 @@ def test_random_numbers_move_on_as_without(subject: Subject, seed: int) -> None:
 
 
 @pytest.mark.structure
-@pytest.mark.parametrize("mode", ["eager", "compiled"])
-def test_assignments_happen_once(subject: Subject, mode: str) -> None:
+def test_assignments_happen_once(subject: Subject) -> None:
     """A variable that counts calls moves on by one in a step, and the second run finds what the first one found."""
     count = keras.Variable(np.array(1.0), trainable=False, dtype="float32")
 
@@ -245,10 +246,13 @@ def test_assignments_happen_once(subject: Subject, mode: str) -> None:
         count.assign(count.value + 1)
         return inputs * count.value
 
-    found = step(subject.checkpoint(function), tensor_of([3.0]), state=[count], mode=mode)
-    assert_equal(count.value, np.array(2.0), "count after a step")
-    assert_equal(found.value, np.array([6.0]), "value")
-    assert_equal(found.to_arguments[0], np.array([2.0]), "gradient")
+    checkpointed = subject.checkpoint(function)
+    for mode in ("eager", "compiled"):
+        count.assign(1.0)
+        found = step(checkpointed, tensor_of([3.0]), state=[count], mode=mode)
+        assert_equal(count.value, np.array(2.0), f"{mode}: count after a step")
+        assert_equal(found.value, np.array([6.0]), f"{mode}: value")
+        assert_equal(found.to_arguments[0], np.array([2.0]), f"{mode}: gradient")
 
 
 @pytest.mark.structure
@@ -337,13 +341,12 @@ def test_segments_are_the_sequence(subject: Subject, count: int, segments: int) 
 
 
 @pytest.mark.structure
-@pytest.mark.parametrize(("count", "segments"), [(9, None), (9, 3), (8, 2), (4, 4), (5, (1, 3, 1))])
-def test_what_enters_a_segment_is_kept(subject: Subject, count: int, segments: Any) -> None:
+def test_what_enters_a_segment_is_kept(subject: Subject) -> None:
     """Between the passes as many activations are kept as there are segments: what enters each of them."""
-    layer = sequential(subject, [layers.Activation("tanh") for _ in range(count)], segments)
-    wanted = 3 if segments is None else segments if isinstance(segments, int) else len(segments)
-    kept = kept_between_passes(layer, np.ones(ODD_SHAPE))
-    check(kept == wanted, f"{kept} activations of {count} layers are kept in {wanted} segments")
+    for count, segments, wanted in ((9, None, 3), (8, 2, 2), (4, 4, 4), (5, (1, 3, 1), 3)):
+        layer = sequential(subject, [layers.Activation("tanh") for _ in range(count)], segments)
+        kept = kept_between_passes(layer, np.ones(ODD_SHAPE))
+        check(kept == wanted, f"{kept} activations of {count} layers are kept in {wanted} segments ({segments})")
 
 
 @pytest.mark.structure
