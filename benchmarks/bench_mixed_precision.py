@@ -1,0 +1,84 @@
+"""Races of mixed precision: does a training step with it pay on this machine?
+
+The technique's step runs under the contender's precision with loss scaling; `without` is the same network trained in
+float32 without loss scaling, whatever the precision asked for is. So at a mixed precision the ratio to `without` says
+what the whole technique saves or costs, and in float32 what loss scaling costs by itself. bfloat16 needs no scaling;
+it has it here so that the precisions differ in nothing else.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from benchmarks.races import test_race  # noqa: F401 - the one test function; pytest collects it here
+from benchmarks.workload import Workload
+
+LEARNING_RATE = 0.01
+QUICK = {"conv-16x16": ("train",), "dense-1024": ("train",)}
+"""What is timed at quick scale, by workload."""
+
+SIZES = {
+    "conv-16x16": {"side": 16, "convolutions": 2, "dense": 0, "width": 32, "batch": 32},
+    "conv-32x32": {"side": 32, "convolutions": 4, "dense": 0, "width": 64, "batch": 64},
+    "dense-1024": {"side": 8, "convolutions": 0, "dense": 2, "width": 1024, "batch": 128},
+    "dense-4096": {"side": 8, "convolutions": 0, "dense": 4, "width": 4096, "batch": 512},
+}
+"""Side of the images, how many layers of each kind, and their width."""
+
+WORKLOADS = tuple(
+    Workload(
+        "mixed_precision", name, sizes, {"quick": QUICK.get(name, ()), "standard": ("train",), "paper": ("train",)}
+    )
+    for name, sizes in SIZES.items()
+)
+
+
+def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:
+    """One training step under the subject's precision, with its loss scaling around SGD."""
+    import keras
+
+    optimizer = subject.LossScaledOptimizer(keras.optimizers.SGD(LEARNING_RATE, momentum=0.9))
+    return _step(subject.precision, optimizer, parameters, operation, seed)
+
+
+def without(_subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:
+    """One training step in float32, with SGD alone."""
+    import keras
+
+    return _step("float32", keras.optimizers.SGD(LEARNING_RATE, momentum=0.9), parameters, operation, seed)
+
+
+def _step(policy: str, optimizer: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:
+    """Train on one batch of digits, over and over, with all inputs on the device."""
+    import keras
+
+    from datasets import digits
+
+    if operation != "train":
+        raise ValueError(f"mixed precision is timed in training steps, operation 'train'; got {operation!r}")
+    part, rows = digits.split(side=parameters["side"], seed=seed).train, parameters["batch"]
+    images, labels = (keras.ops.convert_to_tensor(array[:rows].copy()) for array in (part.images, part.labels))
+    model = _network(policy, parameters)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype="float32")
+    model.compile(optimizer, loss, jit_compile=False, auto_scale_loss=False)
+    return lambda: model.train_on_batch(images, labels)
+
+
+def _network(policy: str, parameters: Mapping[str, int]) -> Any:
+    """From images (B, side, side, 1) to float32 logits (B, 10); all but the last layer under the policy."""
+    import keras
+    from keras import layers
+
+    width, relu = parameters["width"], {"activation": "relu", "dtype": policy}
+    side = parameters["side"]
+    convolutions = [layers.Conv2D(width, 3, padding="same", **relu) for _ in range(parameters["convolutions"])]
+    pool = layers.GlobalAveragePooling2D(dtype=policy) if convolutions else layers.Flatten(dtype=policy)
+    dense = [layers.Dense(width, **relu) for _ in range(parameters["dense"])]
+    logits = layers.Dense(10, dtype="float32")
+    return keras.Sequential([keras.Input((side, side, 1)), *convolutions, pool, *dense, logits])
+
+
+def preload() -> None:
+    """Read what every worker needs, once, in the server."""
+    from datasets import digits
+
+    digits.load()
