@@ -17,7 +17,7 @@ from keras import ops
 
 from suites.implementations import NotProvided
 from suites.properties.gradients import input_gradient
-from suites.properties.numerics import float64, to_numpy
+from suites.properties.numerics import float64, gamma, to_numpy
 from suites.properties.oracles import dot_product_attention as oracle
 from suites.subjects import Subject
 
@@ -207,18 +207,30 @@ def rounding(subject: Subject, case: Case, blocks: int = 1) -> oracle.Attention:
     return oracle.rounding(**case.arguments, dtype=subject.compute_dtype, blocks=blocks)
 
 
-def gradient(
-    subject: Subject, case: Case, name: str, cotangent: Any = None, *, dtype: str = "", **options: Any
-) -> np.ndarray:
-    """Gradient of `sum(cotangent * output)` with respect to query, keys or values, in their compute dtype."""
+def gradients(
+    subject: Subject, case: Case, cotangent: Any = None, *, dtype: str = "", **options: Any
+) -> dict[str, np.ndarray]:
+    """Gradients of `sum(cotangent * output)` with respect to query, keys and values, in their compute dtype."""
     __tracebackhide__ = True
-    shape = (*case.query.shape[:3], case.values.shape[3])
-    tensor = ops.convert_to_tensor(getattr(case, name), dtype=dtype or subject.compute_dtype)
-    cotangent = np.ones(shape) if cotangent is None else cotangent
+    arrays = [getattr(case, name) for name in INPUTS]
+    ends = np.cumsum([array.size for array in arrays]).tolist()
+
+    def split(flat: Any) -> dict[str, Any]:
+        """One vector for all three, so that one step back does for all."""
+        starts = [0, *ends[:-1]]
+        return {
+            name: ops.reshape(flat[start:end], array.shape)
+            for name, array, start, end in zip(INPUTS, arrays, starts, ends, strict=True)
+        }
+
+    flat = np.concatenate([array.ravel() for array in arrays])
     found = input_gradient(
-        lambda moved: attend(subject, case, dtype=dtype, **{name: moved}, **options), tensor, cotangent
+        lambda moved: attend(subject, case, dtype=dtype, **split(moved), **options),
+        ops.convert_to_tensor(flat, dtype=dtype or subject.compute_dtype),
+        np.ones((*case.query.shape[:3], case.values.shape[3])) if cotangent is None else cotangent,
     )
-    return np.zeros(tensor.shape) if found is None else shaped(found, tuple(tensor.shape), f"gradient to the {name}")
+    parts = np.split(np.zeros(len(flat)) if found is None else shaped(found, flat.shape, "gradient"), ends[:-1])
+    return {name: part.reshape(array.shape) for name, part, array in zip(INPUTS, parts, arrays, strict=True)}
 
 
 def exact_gradients(
@@ -231,11 +243,11 @@ def exact_gradients(
     # A gradient is a sum over t, s and H of products of up to five numbers: a cotangent (3 at most), elements of query,
     # keys and values (2 at most each), the scale (2 at most), and weights and their slopes (1 at most).
     size = cotangent.size * case.keys.size * 3 * 2**4
+    with float64():
+        found = gradients(subject, case, cotangent, dtype="float64", **options)
     for name in INPUTS:
-        with float64():
-            found = gradient(subject, case, name, cotangent, dtype="float64", **options)
-        bound = size * float(np.spacing(1.0)) * 256
-        yield f"gradient to the {name}", found, oracle.gradient(case.arguments, cotangent, name), bound
+        truth = oracle.gradient(case.arguments, cotangent, name)
+        yield f"gradient to the {name}", found[name], truth, size * gamma(256, "float64")
 
 
 def forms(subject: Subject, **blockwise: Any) -> Iterator[dict[str, Any]]:
