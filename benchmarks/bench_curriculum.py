@@ -19,51 +19,52 @@ FEEDS = ("numpy", "tf_data", "py_dataset")
 EPOCHS = 10
 """Length of the plan, in epochs; it is begun again when it is over."""
 
-WORKLOADS = (
+WORKLOADS = tuple(
     Workload(
         "curriculum",
-        "digits",
-        {"batch": 1797 // 32 * 32, "batch_size": 32},
-        {"quick": FEEDS, "standard": FEEDS, "paper": FEEDS},
+        name,
+        {"examples": examples, "batch_size": size, "batch": examples // size * size},
+        dict.fromkeys(scales, FEEDS),
         mixed=False,
-    ),
-    Workload(
-        "curriculum",
-        "words",
-        {"batch": 135166 // 256 * 256, "batch_size": 256},
-        {"standard": FEEDS, "paper": FEEDS},
-        mixed=False,
-    ),
+    )
+    for name, examples, size, scales in (
+        ("digits", 1797, 32, ("quick", "standard", "paper")),
+        ("words", 135166, 256, ("standard", "paper")),
+    )
 )
 
 
 def preload() -> None:
-    """Read what every worker needs, once, in the server."""
-    data_of(32)
-    data_of(256)
+    """Read what every worker needs at quick scale, once, in the server."""
+    digits_by_ink()
 
 
 @functools.cache
-def data_of(batch_size: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-    """Inputs and targets with their scores: digits for the small batches, words for the large ones.
+def digits_by_ink() -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+    """Images and labels, and scores: the less ink, the harder."""
+    from datasets import digits
 
-    A digit is the harder the less ink it has, and a word the longer it is.
-    """
-    if batch_size == 32:
-        from datasets import digits
+    images, labels = digits.load()
+    return (images.astype(np.float32), labels.astype(np.int32)), -images.sum(axis=(1, 2, 3), dtype=np.int64)
 
-        images, labels = digits.load()
-        return (images.astype(np.float32), labels.astype(np.int32)), -images.sum(axis=(1, 2, 3), dtype=np.int64)
+
+@functools.cache
+def words_by_length() -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+    """Letters and phones, and scores: the more letters, the harder."""
     from datasets import pronunciation
 
     pairs = pronunciation.encode(pronunciation.load())
     return (pairs.graphemes, pairs.phones), (pairs.graphemes != pronunciation.PAD).sum(axis=1)
 
 
+SOURCES = {1797: digits_by_ink, 135166: words_by_length}
+"""The data, by their number of examples."""
+
+
 def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:
     """One epoch of a plan's batches, and the last of them; the epochs follow each other."""
+    data, scores = SOURCES[parameters["examples"]]()
     size = parameters["batch_size"]
-    data, scores = data_of(size)
     steps = parameters["batch"] // size
     plan = subject.Curriculum(subject.order(scores), EPOCHS * steps, size, seed=seed)
 
@@ -78,8 +79,8 @@ def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int)
 
 def without(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:  # noqa: ARG001 - as above
     """One epoch of batches of the same data, shuffled anew for every epoch, as each library is used for that."""
+    (inputs, targets), _ = SOURCES[parameters["examples"]]()
     size = parameters["batch_size"]
-    (inputs, targets), _ = data_of(size)
     steps = parameters["batch"] // size
     random = np.random.default_rng(seed)
 

@@ -174,7 +174,8 @@ class Recorder(keras.metrics.Metric):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # noqa: ARG002 - Keras's
         """Read the targets of a batch."""
         digits = ops.cast(ops.reshape(y_true, (-1,)), "float32")
-        self.recorded.assign(ops.sum(digits * 16.0 ** np.arange(digits.shape[0], dtype="float32")))
+        powers = ops.convert_to_tensor(16.0 ** np.arange(digits.shape[0]), "float32")
+        self.recorded.assign(ops.sum(digits * powers))
 
     def result(self) -> Any:
         """The number."""
