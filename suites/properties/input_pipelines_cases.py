@@ -150,7 +150,7 @@ def tagged(batch: Any, keys: Any) -> Any:
 
 
 def until_error(pipeline: Any) -> tuple[list[list[int]], str]:
-    """Who is in the batches of an epoch, as far as it goes, and what the error says that ends it; empty if none does."""
+    """Who is in the batches of an epoch, as far as it goes, and what the error says that ends it, if one does."""
     found: list[list[int]] = []
     iterator = iter(pipeline.epochs(1))
     while True:

@@ -167,9 +167,9 @@ def augment_images(
 
 
 def keys_of(seed: int, epoch: int, numbers: Sequence[int]) -> np.ndarray:
-    """A key for each element, (B,) uint64."""
+    """A key for each element, (B,) int64, not negative."""
     states = [np.random.SeedSequence((seed, epoch, number)).generate_state(1, np.uint64) for number in numbers]
-    return np.concatenate(states)
+    return (np.concatenate(states) >> np.uint64(1)).astype(np.int64)
 
 
 def cut(numbers: list[int], batch: int) -> Iterator[list[int]]:

@@ -6,6 +6,7 @@ nobody sees here, and a start of processes in every epoch would be all that a ra
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ class Rows(Dataset):
 class Pipeline:
     """Epochs of a DataLoader."""
 
-    rows: Rows
+    rows: Any
     options: Any
     collate: Any = None
 
@@ -76,7 +77,7 @@ class Pipeline:
             )
             sampler.set_epoch(epoch)
         elif options.shuffle:
-            generator.manual_seed(int(plain.keys_of(options.seed, epoch, [0])[0] >> np.uint64(1)))
+            generator.manual_seed(int(plain.keys_of(options.seed, epoch, [0])[0]))
             sampler = RandomSampler(self.rows, generator=generator)
         else:
             sampler = SequentialSampler(self.rows)
@@ -90,8 +91,10 @@ class Pipeline:
     def epochs(self, count: int | None = None, first: int = 0) -> Iterator[Any]:
         """The batches of so many epochs, without end if None."""
         for epoch in itertools.count(first) if count is None else range(first, first + count):
-            self.rows.epoch = epoch
-            yield from self.loader(epoch)
+            if isinstance(self.rows, Rows):
+                self.rows.epoch = epoch
+            for batch in self.loader(epoch):  # of tuples PyTorch makes lists, which `fit` refuses
+                yield tuple(batch) if isinstance(batch, list) else batch
 
 
 def from_arrays(arrays: Any, options: Any = None, transform: Any = None, augment: Any = None) -> Pipeline:
@@ -102,13 +105,12 @@ def from_arrays(arrays: Any, options: Any = None, transform: Any = None, augment
 
 def padded_batches(sequences: Sequence[Any], options: Any = None) -> Pipeline:
     """Batches padded by `torch.nn.utils.rnn.pad_sequence`."""
-    made = plain.padded_batches(sequences, options or Options())
+    plain.padded_batches(sequences, options)  # checks them
+    rows = [torch.as_tensor(np.array(sequence)) for sequence in sequences]
+    return Pipeline(rows, dataclasses.replace(options or Options(), vectorized=False), _padded)
 
-    def pick(numbers: list[int]) -> Any:
-        return [torch.as_tensor(np.array(sequences[number])) for number in numbers]
 
-    def collate(chosen: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        masks = [torch.ones(len(row), dtype=torch.bool) for row in chosen]
-        return tuple(torch.nn.utils.rnn.pad_sequence(rows, batch_first=True) for rows in (chosen, masks))  # type: ignore[return-value]
-
-    return Pipeline(Rows(pick, made.size, made.options), made.options, collate)
+def _padded(rows: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Tokens and mask."""
+    masks = [torch.ones(len(row), dtype=torch.bool) for row in rows]
+    return [torch.nn.utils.rnn.pad_sequence(each, batch_first=True) for each in (rows, masks)]
