@@ -61,6 +61,7 @@ def test_output_follows_the_formula(subject: Subject, case: Case) -> None:
 
 
 @example(case=HEADS)
+@example(case=HEADS.but(scale=0.0))
 @given(case=cases(masked=True, scaled=True))
 def test_mask_and_scale_follow_the_formula(subject: Subject, case: Case) -> None:
     """With a mask and a scale, the output is that of the formula, up to rounding."""
@@ -482,7 +483,8 @@ def test_dropout_acts_on_the_weights(subject: Subject) -> None:
     truth, bound = case.solution(subject.compute_dtype)
     assert_within(kept, truth.output, bound.output, "output in inference")
     dropped = passed == 0
-    check(dropped.any() and not dropped.all(), f"{dropped.sum()} of {dropped.size} weights are dropped at rate 0.5")
+    mixed = dropped.any(-1) & ~dropped.all(-1)
+    check(mixed.any(), f"at rate 0.5 {dropped.sum()} of {dropped.size} weights are dropped, and no row in part")
     assert_within(passed, np.where(dropped, 0, 2 * truth.output), 2 * bound.output, "output in training")
 
 
@@ -522,22 +524,23 @@ def test_layer_follows_the_policy(subject: Subject) -> None:
 
 @pytest.mark.structure
 def test_model_survives_saving(subject: Subject) -> None:
-    """A functional model over any length has the shape it says, and computes the same after saving and loading."""
-    options = {"dropout": 0.5, "use_bias": False}
-    layer = subject.MultiHeadAttention(
-        2, 3, **{k: v for k, v in options.items() if takes(subject.MultiHeadAttention, k)}
-    )
+    """A functional model over any length has the shape it says, and does the same after saving and loading."""
+    offered = {"dropout": 0.5, "use_bias": False}
+    options = {name: value for name, value in offered.items() if takes(subject.MultiHeadAttention, name)}
+    layer = subject.MultiHeadAttention(2, 3, **options)
     words = keras.Input((None, 4))
     model = keras.Model(words, layer(words, causal=True))
     check(model.output_shape == (None, None, 4), f"shape {model.output_shape}, expected (None, None, 4)")
     with tempfile.TemporaryDirectory() as folder:
-        model.save(Path(folder) / "model.keras")
-        loaded = keras.saving.load_model(
-            Path(folder) / "model.keras", custom_objects={type(layer).__name__: type(layer)}
-        )
+        model.save(path := Path(folder) / "model.keras")
+        loaded = keras.saving.load_model(path, custom_objects={type(layer).__name__: type(layer)})
     array = np.arange(24.0, dtype="float32").reshape(2, 3, 4) % 5
-    assert_equal(loaded(array), to_numpy(model(array)), "output after loading")
-    check(loaded.layers[1].get_config() == layer.get_config(), "the configuration changed by saving and loading")
+    output = to_numpy(model(array))
+    assert_equal(loaded(array), output, "output after loading")
+    if "dropout" in options:
+        check(
+            (to_numpy(loaded(array, training=True)) != output).any(), "no weight is dropped in training after loading"
+        )
 
 
 # What goes in

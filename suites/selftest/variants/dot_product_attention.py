@@ -1,0 +1,597 @@
+"""Wrong variants of dot-product attention, among them all that the guide's sketch gets wrong."""
+
+import importlib.util
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+import reference.dot_product_attention as reference
+from suites.selftest.variants import Variant
+
+HALF = ("mixed_float16",)
+BOTH = ("float32", "mixed_float16")
+
+
+def changed(**names: Any) -> ModuleType:
+    """A copy of the reference with other functions in the place of its own, wherever they are called."""
+    specification = importlib.util.find_spec(reference.__name__)
+    assert specification is not None
+    assert specification.loader is not None
+    copy = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(copy)
+    # To execute the copy has registered its layer with Keras in place of the reference's.
+    keras.saving.register_keras_serializable(package="touchstone")(reference.MultiHeadAttention)
+    vars(copy).update(names)
+    return copy
+
+
+def layer(**methods: Callable[..., Any]) -> ModuleType:
+    """The reference with a layer that has other methods; each is given the reference's own first."""
+
+    def method(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        own = getattr(reference.MultiHeadAttention, name)
+        if name == "__init__":  # as a plain function: Keras reads signatures of constructors
+            return lambda self, heads, size, dropout=0.0, use_bias=True, block=None, **others: function(
+                own, self, heads, size, dropout=dropout, use_bias=use_bias, block=block, **others
+            )
+        return lambda self, *arguments, **options: function(own, self, *arguments, **options)
+
+    wrong = {name: method(name, function) for name, function in methods.items()}
+    return changed(MultiHeadAttention=type("MultiHeadAttention", (reference.MultiHeadAttention,), wrong))
+
+
+def function(change: Callable[..., dict[str, Any]]) -> ModuleType:
+    """The reference with some arguments of its function replaced by what is computed from all of them."""
+
+    def dot_product_attention(query: Any, keys: Any, values: Any, mask: Any = None, **options: Any) -> Any:
+        given = {"query": query, "keys": keys, "values": values, "mask": mask, **options}
+        return reference.dot_product_attention(**{**given, **change(**given)})
+
+    return changed(dot_product_attention=dot_product_attention)
+
+
+# The whole function
+
+
+def as_the_guide_has_it(
+    query: Any, keys: Any, values: Any, mask: Any = None, return_weights: bool = False, scale: Any = None
+) -> Any:
+    """The scale is float32 whatever the inputs are; -1e9 is added where the mask is False."""
+    query, keys, values = (tf.transpose(each, (0, 2, 1, 3)) for each in (query, keys, values))
+    size = tf.cast(tf.shape(keys)[-1], tf.float32)
+    scores = tf.matmul(query, keys, transpose_b=True) / (tf.sqrt(size) if scale is None else 1 / scale)
+    if mask is not None:
+        scores += (1 - tf.cast(mask, scores.dtype)) * -1e9
+    weights = tf.nn.softmax(scores)
+    output = tf.transpose(tf.matmul(weights, values), (0, 2, 1, 3))
+    return (output, weights) if return_weights else output
+
+
+def scaled_after_the_mask(
+    query: Any, keys: Any, values: Any, mask: Any = None, scale: Any = None, **options: Any
+) -> Any:
+    """The mask's number is scaled along with the scores."""
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    late = changed(masked_softmax=lambda scores, allowed: softmax_scaled(scores, allowed, scale))
+    return late.dot_product_attention(query, keys, values, mask, scale=1.0, **options)
+
+
+def softmax_scaled(scores: Any, allowed: Any, scale: float) -> Any:
+    """Of scores that are masked already."""
+    return ops.softmax((scores if allowed is None else ops.where(allowed, scores, reference.LOWEST_SCORE)) * scale)
+
+
+def in_place(query: Any, *arguments: Any, **options: Any) -> Any:
+    """An array that is passed in is scaled where it lies."""
+    if isinstance(query, np.ndarray):
+        query *= 0.5
+    return reference.dot_product_attention(query, *arguments, **options)
+
+
+def weights_of_the_first_head(*arguments: Any, return_weights: bool = False, **options: Any) -> Any:
+    """All heads are said to attend as the first does."""
+    output, weights = reference.dot_product_attention(*arguments, return_weights=True, **options)
+    return (output, ops.broadcast_to(weights[:, :1], weights.shape)) if return_weights else output
+
+
+# Scores
+
+
+def by_position(query: Any, keys: Any) -> Any:
+    """Later positions score higher."""
+    scores = reference.dot_products(query, keys)
+    return scores + 0.5 * ops.arange(scores.shape[-1], dtype=scores.dtype)
+
+
+def of_earlier_queries_too(query: Any, keys: Any) -> Any:
+    """A query also counts in those that follow it."""
+    return ops.cumsum(reference.dot_products(query, keys), axis=2)
+
+
+def by_direction(query: Any, keys: Any) -> Any:
+    """Keys are brought to length 1."""
+    return reference.dot_products(query, keys / (ops.norm(keys, axis=-1, keepdims=True) + 1e-6))
+
+
+def with_preferred_axes(query: Any, keys: Any) -> Any:
+    """Some axes of a head count more than others."""
+    return reference.dot_products(query * ops.arange(1, query.shape[-1] + 1, dtype=query.dtype), keys)
+
+
+# Softmax
+
+
+def softmax_over(axis: int) -> Callable[[Any, Any], Any]:
+    """Over another axis than that of the source."""
+
+    def softmax(scores: Any, allowed: Any) -> Any:
+        masked = scores if allowed is None else ops.where(allowed, scores, reference.LOWEST_SCORE)
+        weights = ops.exp(masked - ops.max(masked, axis=axis, keepdims=True))
+        return weights / ops.sum(weights, axis=axis, keepdims=True)
+
+    return softmax
+
+
+def softmax_with(number: float) -> Callable[[Any, Any], Any]:
+    """Masked scores are this number, and that is all."""
+    return lambda scores, allowed: ops.softmax(scores if allowed is None else ops.where(allowed, scores, number))
+
+
+def softmax_with_minus_1e9(scores: Any, allowed: Any) -> Any:
+    """The mask adds -1e9, which is -inf in float16."""
+    return ops.softmax(scores if allowed is None else scores + ops.where(allowed, 0.0, ops.cast(-1e9, scores.dtype)))
+
+
+def softmax_in_float16_with_minus_1e9(scores: Any, allowed: Any) -> Any:
+    """In the compute dtype of mixed_float16."""
+    return softmax_with_minus_1e9(ops.cast(scores, "float16"), allowed)
+
+
+def softmax_then_mask(scores: Any, allowed: Any) -> Any:
+    """Masked weights are cut out of a distribution over all."""
+    weights = ops.softmax(scores)
+    return weights if allowed is None else ops.where(allowed, weights, 0)
+
+
+def powers_only(scores: Any, allowed: Any) -> Any:
+    """Never divided by their sum."""
+    return reference.masked_exp(scores, allowed)
+
+
+def softmax_without_gradient(scores: Any, allowed: Any) -> Any:
+    """Nothing is learned about where to attend."""
+    return ops.stop_gradient(reference.masked_softmax(scores, allowed))
+
+
+# Who may attend to whom
+
+
+def positions(change: Callable[..., dict[str, Any]]) -> ModuleType:
+    """The reference with some of mask, causal and offset replaced by what is computed from them."""
+
+    def attended(mask: Any, causal: Any, offset: Any, length: Any, start: Any, size: Any) -> Any:
+        given = {"mask": mask, "causal": causal, "offset": offset, **change(mask, causal, offset)}
+        return reference.attended_positions(given["mask"], given["causal"], given["offset"], length, start, size)
+
+    return changed(attended_positions=attended)
+
+
+# By blocks
+
+
+def running(keep_total: bool, keep_sum: bool) -> Callable[..., tuple[Any, ...]]:
+    """A running softmax in which one of the two sums does not shrink as the largest score grows."""
+
+    def running_softmax(state: tuple[Any, ...], *block: Any) -> tuple[Any, ...]:
+        grown = reference.running_softmax(state, *block)[0]
+        back = ops.exp(grown - state[0])  # undoes the shrinking
+        started = ops.where(state[1] > 0, back, 1)
+        largest, total, summed = state
+        kept = largest, total * started if keep_total else total, summed * started if keep_sum else summed
+        return reference.running_softmax(kept, *block)
+
+    return running_softmax
+
+
+class WithoutTail(reference.Blocks):
+    """What is left over after the last whole block is lost."""
+
+    def fold(self, step: Callable[..., Any], state: Any) -> Any:
+        length = self.keys.shape[2]
+        for start in range(0, length - length % self.size if length > self.size else length, self.size):
+            state = step(state, start, min(self.size, length))
+        return state
+
+
+def gradient_without_delta(query: Any, source: Any, output: Any, log_total: Any, upstream: Any) -> Any:
+    """As if the sum of a row did not depend on its scores."""
+    return reference.blockwise_gradient(query, source, ops.zeros_like(output), log_total, upstream)
+
+
+def all_at_once(*arguments: Any, block: int = 128, **options: Any) -> Any:  # noqa: ARG001
+    """The whole under the name of the blockwise one."""
+    return reference.dot_product_attention(*arguments, **options)
+
+
+# The layer
+
+
+def mixed_heads(own: Any, self: Any, tensor: Any, kernel: Any, bias: Any, axes: int = 1) -> Any:
+    """N and H are exchanged on the way into the output projection."""
+    return own(self, ops.reshape(ops.swapaxes(tensor, 2, 3), tensor.shape) if axes == 2 else tensor, kernel, bias, axes)
+
+
+def causal_on_one_path(
+    own: Any,
+    self: Any,
+    query: Any,
+    keys: Any,
+    values: Any,
+    mask: Any,
+    causal: bool,
+    offset: Any,
+    scores: bool,
+    training: Any,
+) -> Any:
+    """The triangle is forgotten where weights are dropped or returned."""
+    causal = causal and not scores and not self.dropout.rate
+    return own(self, query, keys, values, mask, causal, offset, scores, training)
+
+
+def always_in_training(
+    own: Any,
+    self: Any,
+    query: Any,
+    keys: Any,
+    values: Any,
+    mask: Any,
+    causal: bool,
+    offset: Any,
+    scores: bool,
+    training: Any,
+) -> Any:
+    """Weights are dropped in inference too."""
+    del training
+    return own(self, query, keys, values, mask, causal, offset, scores, True)
+
+
+def dropout_on_the_output(
+    own: Any,
+    self: Any,
+    query: Any,
+    keys: Any,
+    values: Any,
+    mask: Any,
+    causal: bool,
+    offset: Any,
+    scores: bool,
+    training: Any,
+) -> Any:
+    """Whole outputs are dropped, not weights."""
+    found = own(self, query, keys, values, mask, causal, offset, scores, False)
+    kept = self.dropout(ops.ones_like(found[..., :1]), training=training)
+    return found * kept
+
+
+def mask_lost_by_blocks(own: Any, self: Any, query: Any, keys: Any, values: Any, mask: Any, *others: Any) -> Any:
+    """The padding is attended to where attention is by blocks."""
+    return own(self, query, keys, values, None if self.block else mask, *others)
+
+
+def weights_in_half(own: Any, self: Any, *arguments: Any, **options: Any) -> Any:
+    """Attention weights are returned in the compute dtype."""
+    found = own(self, *arguments, **options)
+    return (found[0], ops.cast(found[1], self.compute_dtype)) if isinstance(found, tuple) else found
+
+
+FORMULA = ("output_follows_the_formula", "mask_and_scale_follow_the_formula", "weights_follow_the_formula")
+
+VARIANTS = (
+    Variant(
+        "scale_in_float32",
+        "the scale is cast to float32 whatever the inputs are, and float16 inputs fail",
+        ("output_follows_the_formula", "dtype_of_the_inputs_comes_out"),
+        changed(dot_product_attention=as_the_guide_has_it),
+        HALF,
+        raises=TypeError,
+    ),
+    Variant(
+        "mask_adds_minus_1e9",
+        "the mask adds -1e9",
+        ("fully_masked_row_gives_zeros", "large_scores_do_not_leak"),
+        changed(masked_softmax=softmax_with_minus_1e9),
+    ),
+    Variant(
+        "mask_adds_infinity_in_float16",
+        "the mask adds -1e9 in float16, where that is -inf, and a row of it NaN",
+        ("fully_masked_row_gives_zeros", "scores_are_computed_in_float32"),
+        changed(masked_softmax=softmax_in_float16_with_minus_1e9),
+        HALF,
+    ),
+    Variant(
+        "scaled_after_the_mask",
+        "the mask's number is scaled along with the scores, and a scale of 0 lifts it",
+        ("mask_and_scale_follow_the_formula",),
+        changed(dot_product_attention=scaled_after_the_mask),
+        BOTH,
+    ),
+    Variant(
+        "scale_lost",
+        "the scores are not divided by sqrt(H)",
+        ("output_follows_the_formula", "scores_have_the_variance_of_one_product", "layer_follows_the_formula"),
+        changed(_scale=lambda scale, query: 1.0 if scale is None else scale),  # noqa: ARG005
+    ),
+    Variant(
+        "softmax_over_queries",
+        "the softmax runs over the queries",
+        ("weights_are_a_distribution", *FORMULA),
+        changed(masked_softmax=softmax_over(2)),
+        BOTH,
+    ),
+    Variant(
+        "softmax_over_heads",
+        "the softmax runs over the heads",
+        ("batch_entries_and_heads_do_not_mix",),
+        changed(masked_softmax=softmax_over(1)),
+        BOTH,
+    ),
+    Variant(
+        "mask_ignored",
+        "the mask is accepted and ignored",
+        ("masked_weights_are_exactly_zero", "masked_positions_do_not_matter"),
+        positions(lambda mask, causal, offset: {"mask": None}),  # noqa: ARG005
+        BOTH,
+    ),
+    Variant(
+        "mask_inverted",
+        "True means masked",
+        ("masked_weights_are_exactly_zero", "one_attended_position_gives_its_value"),
+        positions(lambda mask, causal, offset: {"mask": None if mask is None else ops.logical_not(mask)}),  # noqa: ARG005
+        BOTH,
+    ),
+    Variant(
+        "one_mask_for_all_queries",
+        "every query gets the mask of the first",
+        ("packed_sequences_are_separate",),
+        positions(lambda mask, causal, offset: {"mask": None if mask is None else mask[:, :, :1]}),  # noqa: ARG005
+        BOTH,
+    ),
+    Variant(
+        "causal_off_by_one",
+        "a query sees the position after it",
+        ("causal_is_aligned_at_the_top_left", "the_future_does_not_matter", "no_gradient_reaches_the_future"),
+        positions(lambda mask, causal, offset: {"offset": offset + 1}),  # noqa: ARG005
+        BOTH,
+    ),
+    Variant(
+        "causal_without_itself",
+        "a query does not see its own position",
+        ("causal_is_aligned_at_the_top_left",),
+        positions(lambda mask, causal, offset: {"offset": offset - 1}),  # noqa: ARG005
+        BOTH,
+    ),
+    Variant(
+        "causal_at_the_bottom_right",
+        "the triangle is aligned at the bottom right, where the last query sees all keys",
+        ("causal_is_aligned_at_the_top_left",),
+        function(lambda keys, query, offset=0, **_: {"offset": offset + keys.shape[1] - query.shape[1]}),
+        BOTH,
+    ),
+    Variant(
+        "offset_ignored",
+        "the offset is accepted and ignored",
+        ("offset_moves_the_triangle", "decoding_with_a_cache_equals_the_whole"),
+        positions(lambda mask, causal, offset: {"offset": 0}),  # noqa: ARG005
+    ),
+    Variant(
+        "nan_where_all_is_masked",
+        "masked scores are -inf, and the softmax of a row of them is NaN",
+        ("fully_masked_row_gives_zeros", "masked_weights_are_exactly_zero"),
+        changed(masked_softmax=softmax_with(-float("inf"))),
+        BOTH,
+    ),
+    Variant(
+        "uniform_where_all_is_masked",
+        "a row masked throughout attends to everything",
+        ("fully_masked_row_gives_zeros", "masked_weights_are_exactly_zero"),
+        changed(masked_softmax=softmax_with(reference.LOWEST_SCORE)),
+        BOTH,
+    ),
+    Variant(
+        "masked_after_softmax",
+        "masked weights are cut out of a distribution over all, and the rest does not sum to 1",
+        ("one_attended_position_gives_its_value", "masked_padding_changes_nothing"),
+        changed(masked_softmax=softmax_then_mask),
+        BOTH,
+    ),
+    Variant(
+        "padding_kept",
+        "masked values are multiplied by zero, and 0 * NaN is NaN",
+        ("padding_may_hold_nan",),
+        changed(cleared=lambda source, allowed: source),  # noqa: ARG005
+        BOTH,
+    ),
+    Variant(
+        "weights_not_normalised",
+        "the weights are exp(score)",
+        ("weights_are_a_distribution", "output_lies_among_the_values"),
+        changed(masked_softmax=powers_only),
+        BOTH,
+    ),
+    Variant(
+        "position_scored",
+        "later positions score higher",
+        ("order_of_the_source_is_irrelevant", "equal_keys_share_equally", "a_duplicate_takes_a_fair_share"),
+        changed(dot_products=by_position),
+        BOTH,
+    ),
+    Variant(
+        "queries_accumulate",
+        "the score of a query counts for all later ones",
+        ("order_of_the_queries_carries_over",),
+        changed(dot_products=of_earlier_queries_too),
+        BOTH,
+    ),
+    Variant(
+        "keys_normalised",
+        "only the direction of a key counts",
+        ("a_shift_of_all_keys_changes_nothing",),
+        changed(dot_products=by_direction),
+        BOTH,
+    ),
+    Variant(
+        "axes_weighted",
+        "some axes of a head count more than others",
+        ("a_common_rotation_changes_nothing",),
+        changed(dot_products=with_preferred_axes),
+        BOTH,
+    ),
+    Variant(
+        "scores_in_compute_dtype",
+        "scores and softmax run in the dtype of the inputs",
+        ("scores_are_computed_in_float32",),
+        changed(_dtypes=lambda *tensors: (tensors[0].dtype, tensors[0].dtype)),
+        ("mixed_float16", "mixed_bfloat16"),
+    ),
+    Variant(
+        "output_in_float32",
+        "the output leaves the dtype of the inputs",
+        ("dtype_of_the_inputs_comes_out",),
+        changed(_dtypes=lambda *tensors: (reference._dtypes(*tensors)[1],) * 2),
+    ),
+    Variant(
+        "gradient_stopped",
+        "no gradient flows through the weights",
+        ("gradient_is_right_in_float64",),
+        changed(masked_softmax=softmax_without_gradient),
+    ),
+    Variant(
+        "weights_of_the_first_head",
+        "the first head's weights are returned for all",
+        ("weights_follow_the_formula", "layer_attends_to_a_source"),
+        changed(dot_product_attention=weights_of_the_first_head),
+    ),
+    Variant(
+        "arguments_scaled_in_place",
+        "the query that is passed in is scaled where it lies",
+        ("arguments_are_left_as_they_were",),
+        changed(dot_product_attention=in_place),
+    ),
+    Variant(
+        "mask_cut",
+        "a mask for more queries than there are is cut",
+        ("misfits_are_refused",),
+        function(
+            lambda query, mask, **_: {
+                "mask": mask[:, : query.shape[1]] if mask is not None and mask.ndim == 3 else mask
+            }
+        ),
+    ),
+    Variant(
+        "running_total_kept",
+        "the running total does not shrink as the largest score grows",
+        ("blockwise_follows_the_formula",),
+        changed(running_softmax=running(keep_total=True, keep_sum=False)),
+        BOTH,
+    ),
+    Variant(
+        "running_sum_kept",
+        "the running sum of values does not shrink as the largest score grows",
+        ("blockwise_follows_the_formula",),
+        changed(running_softmax=running(keep_total=False, keep_sum=True)),
+        BOTH,
+    ),
+    Variant(
+        "tail_lost",
+        "positions after the last whole block are lost",
+        ("blockwise_follows_the_formula", "blockwise_gradient_is_right_in_float64"),
+        changed(Blocks=WithoutTail),
+    ),
+    Variant(
+        "delta_lost",
+        "the gradient by blocks lacks the term of the softmax's sum",
+        ("blockwise_gradient_is_right_in_float64",),
+        changed(blockwise_gradient=gradient_without_delta),
+    ),
+    Variant(
+        "blocks_all_at_once",
+        "attention by blocks has all scores at once",
+        ("blockwise_memory_grows_linearly",),
+        changed(blockwise_attention=all_at_once),
+    ),
+    Variant(
+        "heads_mixed",
+        "heads and their axes are exchanged before the output projection",
+        ("layer_follows_the_formula", "order_of_the_heads_is_irrelevant"),
+        layer(_project=mixed_heads),
+        BOTH,
+    ),
+    Variant(
+        "keys_and_values_exchanged",
+        "the keys are averaged by scores of the values",
+        ("layer_follows_the_formula", "layer_attends_to_a_source"),
+        layer(project_source=lambda own, self, values, keys=None: own(self, values, keys)[::-1]),
+        BOTH,
+    ),
+    Variant(
+        "causal_on_one_path",
+        "the triangle is forgotten where weights are dropped or returned",
+        ("no_gradient_reaches_the_future",),
+        layer(attend=causal_on_one_path),
+    ),
+    Variant(
+        "dropout_in_inference",
+        "weights are dropped in inference too",
+        ("dropout_acts_on_the_weights",),
+        layer(attend=always_in_training),
+        BOTH,
+    ),
+    Variant(
+        "dropout_on_the_output",
+        "outputs are dropped, not weights",
+        ("dropout_acts_on_the_weights",),
+        layer(attend=dropout_on_the_output),
+        BOTH,
+    ),
+    Variant(
+        "mask_lost_by_blocks",
+        "the layer forgets the mask where it attends by blocks",
+        ("layer_by_blocks_follows_the_formula",),
+        layer(attend=mask_lost_by_blocks),
+        BOTH,
+    ),
+    Variant(
+        "weights_in_half",
+        "the layer returns weights in the compute dtype",
+        ("layer_follows_the_policy",),
+        layer(attend=weights_in_half),
+        HALF,
+    ),
+    Variant(
+        "bias_always",
+        "there are biases in spite of `use_bias=False`",
+        ("parameters_are_counted_as_in_the_paper",),
+        layer(__init__=lambda own, *arguments, use_bias, **others: own(*arguments, use_bias=True, **others)),  # noqa: ARG005
+    ),
+    Variant(
+        "dropout_forgotten",
+        "the configuration lacks the rate of dropout",
+        ("model_survives_saving",),
+        layer(get_config=lambda own, self: {k: v for k, v in own(self).items() if k != "dropout"}),
+    ),
+    Variant(
+        "contradiction_accepted",
+        "a layer by blocks accepts dropout, and leaves it out",
+        ("contradictions_are_refused",),
+        layer(
+            __init__=lambda own, *arguments, dropout, block, **others: own(
+                *arguments, dropout=0.0 if block else dropout, block=block, **others
+            )
+        ),
+    ),
+)
