@@ -293,7 +293,7 @@ def zero_residual(branch: Sequence[keras.layers.Layer]) -> None:
     for layer in reversed(branch):
         if layer.trainable_weights:
             for weight in layer.trainable_weights:
-                weight.assign(ops.zeros_like(weight))
+                weight.assign(ops.zeros(weight.shape, weight.dtype))
             return
     raise ValueError(f"no layer of the branch has weights: {[layer.name for layer in branch]}; build the layers first")
 

@@ -57,6 +57,7 @@ def test_fans_count_connections(subject: Subject, kind: str, shape: tuple[int, .
 
 
 @example(kernel=Kernel((3, 3, 64, 2), "depthwise"))
+@example(kernel=Kernel((3, 3, 64, 2), "depthwise", "glorot_uniform"))
 @given(kernel=st.builds(Kernel, st.just((3, 3, 64, 2)), st.just("depthwise"), st.sampled_from(SCHEMES), SEEDS))
 def test_depthwise_kernels_count_their_taps(subject: Subject, kernel: Kernel) -> None:
     """A depthwise kernel (k..., C, m) has fan_in prod(k) and fan_out prod(k) m, since an output sees one channel."""
@@ -64,6 +65,7 @@ def test_depthwise_kernels_count_their_taps(subject: Subject, kernel: Kernel) ->
 
 
 @example(kernel=Kernel((3, 3, 64, 8), "transposed"))
+@example(kernel=Kernel((3, 3, 64, 8), "transposed", "lecun_uniform"))
 @given(kernel=st.builds(Kernel, st.just((3, 3, 64, 8)), st.just("transposed"), st.sampled_from(SCHEMES), SEEDS))
 def test_transposed_kernels_count_what_comes_in(subject: Subject, kernel: Kernel) -> None:
     """A transposed convolution's kernel (k..., F, C) has fan_in prod(k) C and fan_out prod(k) F."""
@@ -251,8 +253,8 @@ def test_orthogonal_kernels_are_orthogonal(subject: Subject, shape: tuple[int, .
 @given(seed=SEEDS)
 def test_orthogonal_kernels_are_uniform(subject: Subject, seed: int) -> None:
     """No direction is preferred: the trace of a random orthogonal matrix is a standard normal variable, of any size."""
-    trace, reach = float(np.trace(orthogonal(subject, (96, 96), seed))), oracle.trace_within(32)
-    reach += 96 * UNIT_ROUNDOFF[subject.compute_dtype]
+    trace, reach = float(np.trace(orthogonal(subject, (256, 256), seed))), oracle.trace_within(32)
+    reach += 256 * UNIT_ROUNDOFF[subject.compute_dtype]
     check(abs(trace) <= reach, f"a trace of {trace:.3g}, where 0 +- {reach:.3g} is expected: the signs are not random")
 
 
@@ -326,7 +328,7 @@ def test_zero_residual_leaves_the_rest_as_it_was(subject: Subject, normalized: b
 
 @example(shape=(3, 4))
 @example(shape=(3, 3, 2, 4))
-@given(shape=shapes("conv"))
+@given(shape=st.sampled_from(((2, 3, 4), (5, 1))))  # few, since JAX compiles for each
 def test_shape_and_dtype_are_those_asked_for(subject: Subject, shape: tuple[int, ...]) -> None:
     """A kernel has the shape and dtype asked for, and a shape given as a list is left as it was."""
     for scheme in ("he_normal", "glorot_uniform", "lecun_truncated_normal"):

@@ -1,0 +1,1 @@
+"""Implementations made of JAX, on its own backend."""

@@ -1,0 +1,52 @@
+"""`jax.nn.initializers` behind the contract's names.
+
+JAX's `in_axis` and `out_axis` are left at their defaults, the last two. Its own layouts differ from Keras's where a
+convolution is transposed (k..., C, F) or grouped by channel (k..., 1, C m): kernels are drawn in those, then turned.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from suites.implementations import KnownDefect
+
+KNOWN_DEFECTS = {
+    "embeddings_count_one_row": KnownDefect("By default fan_in is the first axis, all rows of an embedding, not 1."),
+    "depthwise_kernels_count_their_taps": KnownDefect(
+        "fan_out counts the channels of all groups: Glorot's variance is too small."
+    ),
+}
+
+SCALES = {"lecun": (1.0, "fan_in"), "glorot": (1.0, "fan_avg"), "he": (2.0, "fan_in")}
+
+
+def initializer(scheme: str, *, kind: str | None = None, seed: int | None = None) -> Callable[..., Any]:
+    """`jax.nn.initializers.variance_scaling` with the constants of a scheme; each call splits a key off."""
+    name, _, distribution = scheme.partition("_")
+    if name not in SCALES or distribution not in ("normal", "truncated_normal", "uniform"):
+        raise ValueError(f"jax.nn.initializers has no scheme {scheme!r}")
+    return _drawn(jax.nn.initializers.variance_scaling(*SCALES[name], distribution), kind, seed)
+
+
+def Orthogonal(gain: float = 1.0, seed: int | None = None) -> Callable[..., Any]:  # noqa: N802 - the contract's name
+    """`jax.nn.initializers.orthogonal`."""
+    return _drawn(jax.nn.initializers.orthogonal(gain), None, seed)
+
+
+def _drawn(create: Callable[..., Any], kind: str | None, seed: int | None) -> Callable[..., Any]:
+    key = jax.random.key(random.getrandbits(31) if seed is None else seed)
+
+    def next_tensor(shape: Sequence[int], dtype: str | None = None) -> Any:
+        nonlocal key
+        key, drawn = jax.random.split(key)
+        *window, first, last = shape
+        own = {"depthwise": (*window, 1, first * last), "transposed": (*window, last, first)}.get(kind or "", shape)
+        weights = create(drawn, tuple(own), jnp.dtype(dtype or "float32"))
+        return jnp.swapaxes(weights, -1, -2) if kind == "transposed" else weights.reshape(tuple(shape))
+
+    return next_tensor

@@ -1,0 +1,1 @@
+"""Implementations made of PyTorch, on its own backend."""
