@@ -199,8 +199,8 @@ class EncoderBlock(keras.layers.Layer):
         super().__init__(**kwargs)
         if heads < 1 or feed_forward < 1:
             raise ValueError(f"`heads` and `feed_forward` must be at least 1; they are {heads} and {feed_forward}")
-        self.options = {"heads": heads, "feed_forward": feed_forward, "dropout": dropout}
-        self.options |= {"norm_first": norm_first, "use_bias": use_bias}
+        self.heads, self.feed_forward, self.dropout = heads, feed_forward, dropout
+        self.norm_first, self.use_bias = norm_first, use_bias
         self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
         self.supports_masking = True  # a padded position stays one
 
@@ -216,7 +216,7 @@ class EncoderBlock(keras.layers.Layer):
 
     def _around(self, x: Tensor, sublayer: Callable[[Tensor], Tensor], norm: Any, training: bool | None) -> Tensor:
         drop = functools.partial(self.drop, training=training)
-        return add_and_norm(x, sublayer, norm, drop, self.options["norm_first"])
+        return add_and_norm(x, sublayer, norm, drop, self.norm_first)
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         """max(0, x W_1 + b_1) W_2 + b_2: `(B, T, D)` to `(B, T, F)` and back."""
@@ -224,24 +224,24 @@ class EncoderBlock(keras.layers.Layer):
 
     def _attention(self, x_shape: Shape, source_shape: Shape) -> tuple[MultiHeadAttention, keras.Layer]:
         """An attention from x to a source, and its LayerNorm."""
-        width, heads, use_bias = x_shape[-1], self.options["heads"], self.options["use_bias"]
+        width, heads = x_shape[-1], self.heads
         if width is None or width % heads:
             raise ValueError(f"the last axis of x, D, must be a multiple of the {heads} heads; it is {width}")
-        attention = MultiHeadAttention(heads, width // heads, use_bias=use_bias, dtype=self.dtype_policy)
+        attention = MultiHeadAttention(heads, width // heads, use_bias=self.use_bias, dtype=self.dtype_policy)
         attention.build(x_shape, source_shape)
         return attention, _layer_norm(x_shape, self.dtype_policy)
 
     def _build_feed_forward(self, x_shape: Shape) -> None:
-        size = self.options["feed_forward"]
-        self.expand = keras.layers.Dense(size, activation="relu", dtype=self.dtype_policy)
+        self.expand = keras.layers.Dense(self.feed_forward, activation="relu", dtype=self.dtype_policy)
         self.contract = keras.layers.Dense(x_shape[-1], dtype=self.dtype_policy)
         self.expand.build(x_shape)
-        self.contract.build((*x_shape[:-1], size))
+        self.contract.build((*x_shape[:-1], self.feed_forward))
         self.feed_forward_norm = _layer_norm(x_shape, self.dtype_policy)
 
     def get_config(self) -> dict[str, Any]:
         """Everything `from_config` needs."""
-        return {**super().get_config(), **self.options}
+        names = ("heads", "feed_forward", "dropout", "norm_first", "use_bias")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def _layer_norm(shape: Shape, dtype: Any) -> keras.Layer:
@@ -266,7 +266,7 @@ class DecoderBlock(EncoderBlock):
             self.memory_attention, self.memory_norm = self._attention(x_shape, memory_shape)
         self._build_feed_forward(x_shape)
 
-    def call(
+    def call(  # type: ignore[override]
         self,
         x: Tensor,
         memory: Tensor | None = None,
@@ -321,8 +321,6 @@ class DecoderBlock(EncoderBlock):
 class _Network(keras.Model):
     """Tokens to vectors with positions, a stack of decoder blocks, and vectors to float32 logits."""
 
-    has_memory = False
-
     def __init__(
         self,
         vocabulary: int,
@@ -341,13 +339,11 @@ class _Network(keras.Model):
         self.embedding = TokenEmbedding(vocabulary, self.size.width, dtype=self.dtype_policy)
         self.embedding.build()
         self.drop = keras.layers.Dropout(self.size.dropout, dtype=self.dtype_policy)
-        vectors = (None, None, self.size.width)
-        self.decoder = self._stack(DecoderBlock, *([vectors, vectors] if self.has_memory else [vectors]))
         self.built = True  # all sizes are known
 
-    def _stack(self, kind: type[EncoderBlock], *shapes: Shape) -> list[Any]:
-        """Blocks for inputs of these shapes and what comes after the last of them: pre-norm's LayerNorm, or nothing."""
-        size = self.size
+    def _stack(self, kind: type[EncoderBlock], inputs: int = 1) -> list[Any]:
+        """Blocks for one or two inputs, and what comes after the last of them: pre-norm's LayerNorm, or nothing."""
+        size, shapes = self.size, [(None, None, self.size.width)] * inputs
         options = {"dropout": size.dropout, "dtype": self.dtype_policy, **self.options}
         blocks = [kind(size.heads, size.feed_forward, **options) for _ in range(size.layers)]
         for block in blocks:
@@ -397,6 +393,10 @@ class _Network(keras.Model):
 class DecoderOnly(_Network):
     """A language model: tokens `(B, T)` to logits `(B, T, V)` of what follows each; arguments as of `Transformer`."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.decoder = self._stack(DecoderBlock)
+
     def call(self, tokens: Tensor, training: bool | None = None) -> Tensor:
         """Padding changes nothing before it, since no position sees what comes later."""
         return self.decode(tokens, training=training)
@@ -414,6 +414,8 @@ class DecoderOnly(_Network):
 class Transformer(_Network):
     """The paper's network: a source `(B, S)` and a target `(B, T)` to logits `(B, T, V)` of what follows in the target.
 
+    Its weights are E, those of the encoder's blocks and those of the decoder's, each with a last LayerNorm in pre-norm.
+
     Args:
         vocabulary: V, of source and target together.
         size: a row of `SIZES` or one like it, or such a row as a dictionary.
@@ -427,11 +429,9 @@ class Transformer(_Network):
         TensorShape([1, 2, 100])
     """
 
-    has_memory = True
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.encoder = self._stack(EncoderBlock, (None, None, self.size.width))
+        self.encoder, self.decoder = self._stack(EncoderBlock), self._stack(DecoderBlock, inputs=2)
 
     def call(self, inputs: tuple[Tensor, Tensor], training: bool | None = None) -> Tensor:
         """Padding of the source is masked, and that of the target, at its end, is where no token sees it."""
