@@ -32,9 +32,9 @@ class Printed:
         return dataclasses.replace(self, **changes)  # type: ignore[type-var]
 
     def __repr__(self) -> str:
-        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
-        shown = {name: value for name, value in given.items() if value is not None and value is not False}
-        return "\n".join(line for name, value in shown.items() for line in _lines(name, value))
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        given = {field.name: value for field in fields if (value := getattr(self, field.name)) is not field.default}
+        return "\n".join(line for name, value in given.items() for line in _lines(name, value))
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002 - the signature is fixed
         printer.text("\n        ".join(["", *repr(self).splitlines()]))
@@ -273,6 +273,11 @@ def takes(function: Callable[..., Any], name: str) -> bool:
 # The layer
 
 
+def offers(subject: Subject, name: str) -> bool:
+    """Whether the layer is made with an option of this name; a layer takes any keyword, and refuses it later."""
+    return name in inspect.signature(subject.MultiHeadAttention).parameters
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class LayerCase(Printed):
     """Arguments of multi-head attention: the weights in Keras's order, and what the layer is called with."""
@@ -323,28 +328,28 @@ def weights_for(sizes: tuple[int, int, int], heads: int, head: int, seed: int) -
 
 
 SELF = LayerCase(
-    query=np.array([[[1.0, -2.0], [0.5, 1.0], [-1.0, 0.25]]]),
+    query=np.array([[[1.0, -2.0, 0.5, 1.0], [0.5, 1.0, -1.0, 2.0], [-1.0, 0.25, 1.5, 0.0]]]),
     values=None,
     keys=None,
-    weights=weights_for((2,) * 3, 2, 2, 0),
+    weights=weights_for((4,) * 3, 2, 2, 0),
 )
 """Self-attention of three positions, two heads of size 2."""
 
 CROSS = LayerCase(
-    query=np.array([[[1.0, -2.0], [0.5, 1.0]]]),
+    query=np.array([[[1.0, -2.0, 0.5, 1.0], [0.5, 1.0, -1.0, 2.0]]]),
     values=np.array([[[1.0], [-1.5], [2.0]]]),
     keys=np.array([[[1.0, 0.0, 1.0], [0.5, -1.0, 2.0], [0.25, 1.0, -1.0]]]),
-    weights=weights_for((2, 3, 1), 2, 2, 1),
+    weights=weights_for((4, 3, 1), 2, 2, 1),
     mask=np.array([[[True, False, True], [True, True, False]]]),
 )
-"""T = 2, S = 3; the sizes of query, keys and values all differ."""
+"""T = 2, S = 3; the sizes of query, keys and values all differ. D = N H, without which torch has no such layer."""
 
 
 @st.composite
 def layer_cases(draw: st.DrawFn, *, cross: bool = False) -> LayerCase:
     """Self-attention, or attention to a source of its own with a mask; few sizes, for building takes long."""
     batch, steps, source = draw(st.integers(1, 2)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
-    sizes = (2, 3, 1) if cross else (2, 2, 2)
+    sizes = (4, 3, 1) if cross else (4, 4, 4)
     return LayerCase(
         query=draw(eighths((batch, steps, sizes[0]), 2)),
         values=draw(eighths((batch, source, sizes[2]), 2)) if cross else None,
@@ -358,7 +363,7 @@ def build(subject: Subject, case: LayerCase, dtype: str = "", **options: Any) ->
     """The subject's layer, built for the sizes of a case, with the case's weights."""
     __tracebackhide__ = True
     for name in options:
-        if not takes(subject.MultiHeadAttention, name):
+        if not offers(subject, name):
             raise NotProvided(f"MultiHeadAttention takes no `{name}`")
     sizes = tuple((name, array.shape[-1]) for name, array in case.inputs.items())
     layer = _built(subject.MultiHeadAttention, dtype or subject.precision, case.sizes, sizes, tuple(options.items()))

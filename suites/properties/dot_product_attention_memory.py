@@ -17,11 +17,12 @@ def largest_intermediate(subject: Subject, length: int, block: int) -> int:
     On TensorFlow and JAX this looks at every operation of the traced function, those in bodies of loops too; torch,
     which has no trace, runs it.
     """
+    attention = subject.blockwise_attention
     arrays = [np.ones((1, length, 1, 2), "float32")] * 3
     mask = np.ones((1, length), bool)
 
     def loss(*inputs: Any) -> Any:
-        return ops.sum(ops.square(subject.blockwise_attention(*inputs, mask, causal=True, block=block)))
+        return ops.sum(ops.square(attention(*inputs, mask, causal=True, block=block)))
 
     make = {"tensorflow": _tensorflow_sizes, "jax": _jax_sizes, "torch": _torch_sizes}[keras.backend.backend()]
     return max(make(loss, arrays))

@@ -283,6 +283,24 @@ def mask_lost_by_blocks(own: Any, self: Any, query: Any, keys: Any, values: Any,
     return own(self, query, keys, values, None if self.block else mask, *others)
 
 
+def uniform_without_weights(
+    own: Any,
+    self: Any,
+    query: Any,
+    keys: Any,
+    values: Any,
+    mask: Any,
+    causal: bool,
+    offset: Any,
+    scores: bool,
+    *rest: Any,
+) -> Any:
+    """Where no weights are asked for, a row masked throughout attends to everything."""
+    if not scores and mask is not None:
+        mask = ops.logical_or(mask, ops.logical_not(ops.any(mask, -1, keepdims=True)))
+    return own(self, query, keys, values, mask, causal, offset, scores, *rest)
+
+
 def weights_in_half(own: Any, self: Any, *arguments: Any, **options: Any) -> Any:
     """Attention weights are returned in the compute dtype."""
     found = own(self, *arguments, **options)
@@ -563,6 +581,13 @@ VARIANTS = (
         "the layer forgets the mask where it attends by blocks",
         ("layer_by_blocks_follows_the_formula",),
         layer(attend=mask_lost_by_blocks),
+        BOTH,
+    ),
+    Variant(
+        "paths_disagree",
+        "a row masked throughout has another output where weights are asked for",
+        ("asking_for_weights_changes_nothing",),
+        layer(attend=uniform_without_weights),
         BOTH,
     ),
     Variant(

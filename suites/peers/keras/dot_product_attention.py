@@ -1,0 +1,68 @@
+"""`keras.ops.dot_product_attention` and `keras.layers.MultiHeadAttention` behind the contract's names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def dot_product_attention(
+    query: Any, keys: Any, values: Any, mask: Any = None, *, causal: bool = False, scale: float | None = None
+) -> Any:
+    """Return the output; a mask has four axes in Keras."""
+    if mask is not None and len(mask.shape) < 4:
+        mask = ops.convert_to_tensor(mask)
+        mask = mask[:, None] if len(mask.shape) == 3 else mask[:, None, None]
+    return ops.dot_product_attention(query, keys, values, mask=mask, scale=scale, is_causal=causal)
+
+
+@keras.saving.register_keras_serializable(package="touchstone_peers_keras")
+class MultiHeadAttention(keras.layers.Layer):
+    """`keras.layers.MultiHeadAttention`; arguments as in `reference.dot_product_attention`."""
+
+    def __init__(
+        self, heads: int, head_size: int, *, dropout: float = 0.0, use_bias: bool = True, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.attention = keras.layers.MultiHeadAttention(
+            heads, head_size, dropout=dropout, use_bias=use_bias, dtype=self.dtype_policy
+        )
+
+    def build(self, query_shape: Any, values_shape: Any = None, keys_shape: Any = None) -> None:
+        """Build Keras's layer."""
+        values_shape = values_shape or query_shape
+        self.attention.build(query_shape, values_shape, keys_shape or values_shape)
+
+    def call(
+        self,
+        query: Any,
+        values: Any = None,
+        keys: Any = None,
+        mask: Any = None,
+        causal: bool = False,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Any:
+        """Return the output, or the output and the weights."""
+        if mask is not None and len(mask.shape) == 2:
+            mask = mask[:, None]  # (B, 1, S)
+        return self.attention(
+            query,
+            query if values is None else values,
+            keys,
+            attention_mask=mask,
+            use_causal_mask=causal,
+            return_attention_scores=return_attention_scores,
+            training=training,
+        )
+
+    def compute_mask(self, query: Any, previous_mask: Any = None) -> None:
+        """No mask goes on with the output."""
+
+    def get_config(self) -> dict[str, Any]:
+        """Everything `from_config` needs."""
+        own = self.attention.get_config()
+        names = {"heads": "num_heads", "head_size": "key_dim", "dropout": "dropout", "use_bias": "use_bias"}
+        return {**super().get_config(), **{name: own[theirs] for name, theirs in names.items()}}

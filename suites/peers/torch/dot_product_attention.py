@@ -1,0 +1,107 @@
+"""`scaled_dot_product_attention` and `torch.nn.MultiheadAttention` behind the contract's names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import torch
+from keras import ops
+from torch.nn import functional
+
+from suites.implementations import NotProvided
+
+
+def dot_product_attention(
+    query: Any, keys: Any, values: Any, mask: Any = None, *, causal: bool = False, scale: float | None = None
+) -> Any:
+    """Return the output; in torch the heads come before the positions, and a mask has four axes."""
+    if mask is not None:
+        mask = ops.convert_to_tensor(mask)
+        mask = {2: lambda: mask[:, None, None], 3: lambda: mask[:, None]}.get(mask.ndim, lambda: mask)()
+    inputs = [ops.convert_to_tensor(each).transpose(1, 2) for each in (query, keys, values)]
+    output = functional.scaled_dot_product_attention(*inputs, attn_mask=mask, is_causal=causal, scale=scale)
+    return output.transpose(1, 2)
+
+
+@keras.saving.register_keras_serializable(package="touchstone_peers_torch")
+class MultiHeadAttention(keras.layers.Layer):
+    """`torch.nn.MultiheadAttention`, whose parameters are Keras variables in the contract's shapes and order."""
+
+    def __init__(
+        self, heads: int, head_size: int, *, dropout: float = 0.0, use_bias: bool = True, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.sizes = {"heads": heads, "head_size": head_size, "dropout": dropout, "use_bias": use_bias}
+
+    def build(self, query_shape: Any, values_shape: Any = None, keys_shape: Any = None) -> None:
+        """Create the variables, and torch's module without parameters of its own."""
+        heads, head = self.sizes["heads"], self.sizes["head_size"]
+        size, value = query_shape[-1], (values_shape or query_shape)[-1]
+        key = (keys_shape or values_shape or query_shape)[-1]
+        if size != heads * head:
+            raise NotProvided(f"torch.nn.MultiheadAttention needs D = N H; D = {size}, N = {heads}, H = {head}")
+        for name, inputs, outputs in (
+            ("query", (size,), (heads, head)),
+            ("key", (key,), (heads, head)),
+            ("value", (value,), (heads, head)),
+            ("output", (heads, head), (size,)),
+        ):
+            setattr(self, f"{name}_kernel", self.add_weight(shape=(*inputs, *outputs), name=f"{name}_kernel"))
+            if self.sizes["use_bias"]:
+                bias = self.add_weight(shape=outputs, name=f"{name}_bias", initializer="zeros")
+                setattr(self, f"{name}_bias", bias)
+        with torch.device("meta"):  # the parameters come with each call
+            self.module = torch.nn.MultiheadAttention(
+                size, heads, self.sizes["dropout"], self.sizes["use_bias"], kdim=key, vdim=value, batch_first=True
+            )
+
+    def _parameters_of_module(self) -> dict[str, Any]:
+        size = self.module.embed_dim
+        tensors = [weight.value.to(getattr(torch, self.compute_dtype)) for weight in self.weights]
+        kernels, biases = (tensors[::2], tensors[1::2]) if self.sizes["use_bias"] else (tensors, [])
+        *inputs, output = [kernel.reshape(-1, size).T for kernel in kernels]
+        found = {"out_proj.weight": output}
+        if self.module.in_proj_weight is not None:
+            found["in_proj_weight"] = torch.cat(inputs)
+        else:
+            found |= dict(zip(("q_proj_weight", "k_proj_weight", "v_proj_weight"), inputs, strict=True))
+        if biases:
+            found |= {"in_proj_bias": torch.cat([bias.flatten() for bias in biases[:3]]), "out_proj.bias": biases[3]}
+        return found
+
+    def call(
+        self,
+        query: Any,
+        values: Any = None,
+        keys: Any = None,
+        mask: Any = None,
+        causal: bool = False,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Any:
+        """Return the output, or the output and the weights; True means blocked in torch, for every head anew."""
+        values = query if values is None else values
+        keys = values if keys is None else keys
+        batch, steps, source = query.shape[0], query.shape[1], keys.shape[1]
+        blocked = None
+        if mask is not None:
+            blocked = ~(mask[:, None] if mask.ndim == 2 else mask).expand(batch, steps, source)
+        if causal:
+            triangle = torch.ones(steps, source, dtype=torch.bool, device=query.device).triu(1)
+            blocked = triangle.expand(batch, -1, -1) if blocked is None else blocked | triangle
+        if blocked is not None:
+            blocked = blocked.repeat_interleave(self.sizes["heads"], 0)  # (B N, T, S)
+        self.module.train(bool(training))
+        options = {"need_weights": return_attention_scores, "average_attn_weights": False, "attn_mask": blocked}
+        output, weights = torch.func.functional_call(
+            self.module, self._parameters_of_module(), (query, keys, values), options
+        )
+        return (output, weights) if return_attention_scores else output
+
+    def compute_mask(self, query: Any, previous_mask: Any = None) -> None:
+        """No mask goes on with the output."""
+
+    def get_config(self) -> dict[str, Any]:
+        """Everything `from_config` needs."""
+        return {**super().get_config(), **self.sizes}
