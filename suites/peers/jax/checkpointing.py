@@ -1,0 +1,29 @@
+"""`jax.checkpoint` behind the contract's names; JAX has no sequence of checkpointed segments to go with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from suites.implementations import KnownDefect
+
+LEAKS = KnownDefect(
+    "Assignments to Keras variables leak values of the trace, which JAX refuses when they are read: random numbers, "
+    "moving statistics and counters have to be handed in and out."
+)
+
+KNOWN_DEFECTS = {
+    "dropout_repeats_its_mask": LEAKS,
+    "random_numbers_move_on_as_without": LEAKS,
+    "assignments_happen_once": LEAKS,
+    "moving_statistics_are_updated_once": LEAKS,
+    "masks_are_repeated": KnownDefect("Keras masks stay behind: the trace has arguments without them."),
+    "what_would_be_lost_is_refused": KnownDefect("Losses that a layer adds in the function silently get no gradient."),
+}
+
+
+def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, run again in the backward pass."""
+    return jax.checkpoint(function)

@@ -1,0 +1,1 @@
+"""Implementations made of TensorFlow, on its own backend."""
