@@ -134,8 +134,8 @@ class Pipeline:
     def _epoch(self, number: Tensor) -> Dataset:
         """The batches of one epoch."""
         options, elements = self.options, self.elements
+        tf.random.set_seed(None)  # in this graph alone: the program's global seed would repeat in every epoch
         if options.shuffle:
-            tf.random.set_seed(1)  # of this epoch's graph alone: it keeps the global seed out
             seed = tf.bitcast(fold_in(fold_in(0, options.seed), number), tf.int64)
             elements = elements.shuffle(options.shuffle, seed, reshuffle_each_iteration=False)
 

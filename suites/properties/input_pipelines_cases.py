@@ -21,7 +21,7 @@ SLOW = {"cache": False, "parallel": 1, "vectorized": False, "prefetch": 0}
 
 FAST = {"cache": True, "parallel": 2, "vectorized": True, "prefetch": 2}
 
-PATIENCE_S = 10.0
+PATIENCE_S = 5.0
 """How long something may take that is waited for; a sound pipeline answers in milliseconds."""
 
 
@@ -152,15 +152,12 @@ def tagged(batch: Any, keys: Any) -> Any:
 def until_error(pipeline: Any) -> tuple[list[list[int]], str]:
     """Who is in the batches of an epoch, as far as it goes, and what the error says that ends it, if one does."""
     found: list[list[int]] = []
-    iterator = iter(pipeline.epochs(1))
-    while True:
-        try:
-            batch = next(iterator)
-        except StopIteration:
-            return found, ""
-        except failures() as error:
-            return found, str(error)
-        found.append(np.asarray(batch[0]).tolist())
+    try:
+        for batch in pipeline.epochs(1):
+            found += [np.asarray(batch[0]).tolist()]
+    except failures() as error:
+        return found, str(error)
+    return found, ""
 
 
 def failures() -> tuple[type[Exception], ...]:

@@ -1,0 +1,445 @@
+"""Wrong variants of input pipelines: stages in the wrong order, switches that do nothing, and randomness that leaks."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+import reference.input_pipelines as reference
+from suites.selftest.variants import Variant, override
+
+MAKERS = ("from_arrays", "from_files", "padded_batches", "bucketed_batches")
+
+
+def made(change: Callable[[reference.Pipeline], Any], *names: str) -> SimpleNamespace:
+    """The reference, whose pipelines are changed after they are made."""
+
+    def changed(make: Callable[..., reference.Pipeline]) -> Callable[..., Any]:
+        @functools.wraps(make)
+        def maker(*arguments: Any, **options: Any) -> Any:
+            return change(make(*arguments, **options))
+
+        return maker
+
+    return override(reference, **{name: changed(getattr(reference, name)) for name in names or MAKERS})
+
+
+def asked(change: Callable[[reference.Options], reference.Options]) -> SimpleNamespace:
+    """The reference, asked for other options than were given."""
+
+    def changed(make: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(make)
+        def maker(*arguments: Any, **functions: Any) -> Any:
+            return make(
+                *[change(each) if isinstance(each, reference.Options) else each for each in arguments], **functions
+            )
+
+        return maker
+
+    return override(reference, **{name: changed(getattr(reference, name)) for name in MAKERS})
+
+
+def of(kind: type[reference.Pipeline]) -> SimpleNamespace:
+    """The reference with pipelines of another class."""
+    return made(lambda pipeline: kind(**vars(pipeline)))
+
+
+def from_arrays(function: Callable[..., Any]) -> SimpleNamespace:
+    """The reference with arguments of `from_arrays` changed: arrays, options, transform and augment to the same."""
+
+    def changed(arrays: Any, options: Any, transform: Any = None, augment: Any = None) -> Any:
+        return reference.from_arrays(*function(arrays, options, transform, augment))
+
+    return override(reference, from_arrays=changed)
+
+
+# Stages in another order
+
+
+class OrderCached(reference.Pipeline):
+    def _epoch(self, number: Any) -> Any:
+        if not self.options.shuffle:
+            return super()._epoch(number)
+        elements = self.elements.shuffle(self.options.shuffle, 7, reshuffle_each_iteration=False)
+        return reference.Pipeline._epoch(
+            replace(self, elements=elements, options=replace(self.options, shuffle=0)), number
+        )
+
+
+class BatchesShuffled(reference.Pipeline):
+    def _epoch(self, number: Any) -> Any:
+        batches = reference.Pipeline._epoch(replace(self, options=replace(self.options, shuffle=0)), number)
+        seed = tf.cast(number, tf.int64) + self.options.seed
+        return batches.shuffle(10, seed, reshuffle_each_iteration=False) if self.options.shuffle else batches
+
+
+class Reordering(reference.Pipeline):
+    def epochs(self, count: int | None = None, first: int = 0) -> Any:
+        batches = super().epochs(count, first)
+        return batches.shuffle(3, seed=1, reshuffle_each_iteration=False) if self.options.prefetch else batches
+
+
+class Eager(reference.Pipeline):
+    def epochs(self, count: int | None = None, first: int = 0) -> Any:
+        return list(super().epochs(count, first))
+
+
+class GloballySeeded(reference.Pipeline):
+    def _epoch(self, number: Any) -> Any:
+        options = self.options
+        elements = self.elements.shuffle(options.shuffle or 1, number + options.seed, reshuffle_each_iteration=False)
+        return reference.Pipeline._epoch(replace(self, elements=elements, options=replace(options, shuffle=0)), number)
+
+
+def sharded_late(arrays: Any, options: Any, transform: Any = None, augment: Any = None) -> Any:
+    """Each worker shuffles all with its own seed, and takes its share of that."""
+    whole = reference.from_arrays(arrays, replace(options, shard=(0, 1)), transform, augment)
+    seed, (index, count) = options.seed, options.shard
+    elements = whole.elements.shuffle(options.shuffle, seed) if options.shuffle else whole.elements
+    return replace(whole, elements=elements.shard(count, index), steps=None, options=replace(options, shuffle=0))
+
+
+class StreamCached(reference.Pipeline):
+    def epochs(self, count: int | None = None, first: int = 0) -> Any:
+        return super().epochs(count, first).cache()
+
+
+def cached_late(arrays: Any, options: Any, transform: Any = None, augment: Any = None) -> Any:
+    """The cache holds all that has been repeated."""
+    pipeline = reference.from_arrays(arrays, replace(options, cache=False), transform, augment)
+    return StreamCached(**vars(pipeline)) if options.cache else pipeline
+
+
+def augmented_early(arrays: Any, options: Any, transform: Any = None, augment: Any = None) -> Any:
+    """The random function runs once, in front of the cache."""
+    pipeline = reference.from_arrays(arrays, options, transform)
+    if augment is None:
+        return pipeline
+
+    def once(index: Any, element: Any) -> Any:
+        batch = tf.nest.map_structure(lambda each: each[None], element)
+        changed = augment(batch, reference.element_keys(options.seed, 0, index[None]))
+        return index, tf.nest.map_structure(lambda each: each[0], changed)
+
+    return replace(pipeline, elements=pipeline.elements.map(once).cache())
+
+
+# What functions are called with
+
+
+def keys_changed(change: Callable[[Any], Any]) -> SimpleNamespace:
+    def function(arrays: Any, options: Any, transform: Any, augment: Any) -> Any:
+        return arrays, options, transform, augment and (lambda batch, keys: augment(batch, change(keys)))
+
+    return from_arrays(function)
+
+
+def by_position(keys: Any) -> Any:
+    return reference.element_keys(0, 0, tf.range(tf.shape(keys)[0]))
+
+
+def from_a_generator(keys: Any) -> Any:
+    return tf.random.uniform(tf.shape(keys), maxval=2**62, dtype=tf.int64)
+
+
+def scaled_by_the_batch(arrays: Any, options: Any, transform: Any, augment: Any) -> Any:
+    def scaled(batch: Any) -> Any:
+        first, *others = transform(batch)
+        return first, *[other / tf.reduce_max(tf.abs(other)) for other in others]
+
+    return arrays, options, transform and (scaled if options.vectorized else transform), augment
+
+
+def shuffled_in_place(arrays: Any, options: Any, transform: Any, augment: Any) -> Any:
+    for array in tf.nest.flatten(arrays):
+        array[:] = array[::-1].copy()
+    return arrays, options, transform, augment
+
+
+def cut_to_the_shortest(arrays: Any, options: Any, transform: Any, augment: Any) -> Any:
+    shortest = min(len(array) for array in tf.nest.flatten(arrays))
+    return tf.nest.map_structure(lambda array: array[:shortest], arrays), options, transform, augment
+
+
+def in_float32(arrays: Any, options: Any, transform: Any, augment: Any) -> Any:
+    return tf.nest.map_structure(lambda array: np.asarray(array, np.float32), arrays), options, transform, augment
+
+
+# Augmentation
+
+
+def one_number_a_value(keys: Any, count: int) -> Any:
+    bits = reference.fold_in(tf.expand_dims(keys, 1), tf.range(count))
+    return tf.cast(tf.bitwise.right_shift(bits, np.uint64(40)), tf.float32) * 2.0**-24
+
+
+def correlated_keys(seed: Any, epoch: Any, indices: Any) -> Any:
+    return reference.fold_in(0, tf.cast(indices, tf.int64) + seed + epoch)
+
+
+def upside_down(images: Any, keys: Any, flip: bool = True, shift: int = 0, noise: float = 0.0) -> Any:
+    turned = tf.transpose(tf.convert_to_tensor(images), (0, 2, 1, 3))
+    return tf.transpose(reference.augment_images(turned, keys, flip, shift, noise), (0, 2, 1, 3))
+
+
+def downwards_only(images: Any, keys: Any, flip: bool = True, shift: int = 0, noise: float = 0.0) -> Any:
+    """Moves of 0 to 2 shift pixels."""
+    moved = reference.augment_images(images, keys, flip, shift, noise)
+    return tf.pad(moved, ((0, 0), (shift, 0), (shift, 0), (0, 0)))[:, : images.shape[1], : images.shape[2]]
+
+
+def stretched_to_the_batch(images: Any, keys: Any, flip: bool = True, shift: int = 0, noise: float = 0.0) -> Any:
+    augmented = reference.augment_images(images, keys, flip, shift, noise)
+    return augmented / tf.reduce_max(augmented)
+
+
+def noise_from_the_batch(images: Any, keys: Any, flip: bool = True, shift: int = 0, noise: float = 0.0) -> Any:
+    numbers = tf.random.stateless_normal(tf.shape(images), tf.bitcast(keys[:1], tf.int32)[0], dtype=images.dtype)
+    return reference.augment_images(images, keys, flip, shift) + noise * numbers
+
+
+# Sequences and files
+
+
+def masked_by_value(pipeline: reference.Pipeline) -> Any:
+    def stack(elements: Any) -> Any:
+        return pipeline.stack(elements).map(lambda index, batch: (index, (batch[0], tf.not_equal(batch[0], 0))))
+
+    return replace(pipeline, stack=stack)
+
+
+def bucketed_without_the_longest(sequences: Any, boundaries: Any, options: Any = None) -> Any:
+    return reference.bucketed_batches([row for row in sequences if len(row) < max(boundaries)], boundaries, options)
+
+
+def in_one_bucket(sequences: Any, boundaries: Any, options: Any = None) -> Any:  # noqa: ARG001 - the defect
+    return reference.bucketed_batches(sequences, (), options)
+
+
+def file_after_file(paths: Any, read: Any, options: Any, transform: Any = None, augment: Any = None) -> Any:
+    """All files in a row, for every worker."""
+
+    def read_all(_path: Any) -> Any:
+        return tf.data.Dataset.from_tensor_slices([*map(str, paths)]).flat_map(read)
+
+    return reference.from_files(paths[:1], read_all, replace(options, shard=(0, 1)), transform, augment)
+
+
+# Options and the rest
+
+
+class Unchecked(reference.Options):
+    def __post_init__(self) -> None:
+        pass
+
+
+Mutable = dataclasses.make_dataclass("Mutable", [(f.name, f.type, f) for f in dataclasses.fields(reference.Options)])
+Mutable.__module__ = __name__
+
+
+def without_errors(pipeline: reference.Pipeline) -> Any:
+    return replace(pipeline, elements=pipeline.elements.ignore_errors(), steps=None)
+
+
+def unordered_and_short(pipeline: reference.Pipeline) -> Any:
+    if pipeline.options.deterministic:
+        return pipeline
+    return replace(pipeline, elements=pipeline.elements.skip(1), steps=None)
+
+
+def swapped_in_parallel(pipeline: reference.Pipeline) -> Any:
+    elements = pipeline.elements.shuffle(2, seed=1, reshuffle_each_iteration=False)
+    return pipeline if pipeline.options.parallel == 1 else replace(pipeline, elements=elements)
+
+
+LOOP, SAME = "batches_are_those_of_a_plain_loop", "optimisations_change_no_batch"
+OWN_KEYS, NEW_KEYS = "keys_belong_to_elements", "keys_are_new_in_every_epoch"
+NUMBERS, MOVES = "augmentation_follows_the_numbers", "every_move_occurs"
+ONCE, FITS = "every_element_once_per_epoch", "fit_trains_on_it"
+BUCKETS, STEPS = "buckets_hold_similar_lengths", "steps_are_known"
+
+TABLE: tuple[tuple[str, str, tuple[str, ...], Any], ...] = (
+    ("prefetch_reorders", "batches overtake each other in the prefetch buffer", (LOOP, SAME), of(Reordering)),
+    (
+        "augmented_before_the_cache",
+        "the augmentation is frozen by the cache",
+        (NEW_KEYS,),
+        override(reference, from_arrays=augmented_early),
+    ),
+    (
+        "shuffled_before_the_cache",
+        "every epoch has the same order",
+        ("order_is_new_in_every_epoch", "full_buffer_reaches_every_order", "order_belongs_to_seed_and_epoch"),
+        of(OrderCached),
+    ),
+    (
+        "batches_shuffled",
+        "batches are shuffled, not elements: who is in a batch stays together",
+        ("full_buffer_reaches_every_order",),
+        of(BatchesShuffled),
+    ),
+    (
+        "sharded_after_the_shuffle",
+        "workers cut shares of different orders: some elements twice, some never",
+        ("shards_part_the_elements",),
+        override(reference, from_arrays=sharded_late),
+    ),
+    (
+        "tail_dropped",
+        "a smaller last batch is dropped unasked",
+        (LOOP, ONCE, "unordered_keeps_the_elements"),
+        asked(lambda options: replace(options, drop_remainder=True)),
+    ),
+    (
+        "cached_behind_the_repeat",
+        "the cache holds the stream of all epochs",
+        ("cache_transforms_each_element_once",),
+        override(reference, from_arrays=cached_late),
+    ),
+    (
+        "mask_by_value",
+        "a token of zero is masked",
+        ("mask_says_where_tokens_are",),
+        made(masked_by_value),
+    ),
+    (
+        "longest_dropped",
+        "sequences beyond the last boundary are dropped",
+        (BUCKETS,),
+        override(reference, bucketed_batches=bucketed_without_the_longest),
+    ),
+    ("one_bucket", "the boundaries are ignored", (BUCKETS,), override(reference, bucketed_batches=in_one_bucket)),
+    (
+        "scaled_by_the_batch",
+        "vectorized, values are divided by the largest of their batch",
+        (LOOP, SAME),
+        from_arrays(scaled_by_the_batch),
+    ),
+    (
+        "unordered_in_parallel",
+        "parallel calls overtake each other although order is promised",
+        (SAME, "files_are_read_in_turn"),
+        made(swapped_in_parallel),
+    ),
+    (
+        "unordered_and_short",
+        "an element is lost",
+        ("unordered_keeps_the_elements",),
+        made(unordered_and_short),
+    ),
+    ("keys_by_position", "keys count the places in a batch", (OWN_KEYS, NEW_KEYS), keys_changed(by_position)),
+    ("keys_from_a_generator", "keys come from a stateful generator", (OWN_KEYS, SAME), keys_changed(from_a_generator)),
+    (
+        "correlated_keys",
+        "seed, epoch and index are added: element 1 in epoch 0 has the key of element 0 in epoch 1",
+        ("keys_are_those_of_the_generator",),
+        override(reference, element_keys=correlated_keys),
+    ),
+    (
+        "one_number_a_value",
+        "a value of the generator gives one number",
+        ("numbers_are_those_of_the_generator",),
+        override(reference, uniform=one_number_a_value),
+    ),
+    (
+        "global_seed",
+        "the order depends on the program's global seed",
+        ("order_belongs_to_seed_and_epoch",),
+        of(GloballySeeded),
+    ),
+    (
+        "upside_down",
+        "mirrored upside down",
+        (NUMBERS, MOVES),
+        override(reference, augment_images=upside_down),
+    ),
+    ("downwards_only", "moves are not centred", (NUMBERS, MOVES), override(reference, augment_images=downwards_only)),
+    (
+        "stretched_to_the_batch",
+        "images are divided by the largest value of their batch",
+        ("images_do_not_mix",),
+        override(reference, augment_images=stretched_to_the_batch),
+    ),
+    (
+        "normal_noise",
+        "noise has no bound, and that of a batch comes from its first key",
+        ("noise_stays_within_its_limit", "images_do_not_mix"),
+        override(reference, augment_images=noise_from_the_batch),
+    ),
+    (
+        "file_after_file",
+        "files are read one after the other, by every worker",
+        ("files_are_read_in_turn", "shards_part_the_files"),
+        override(reference, from_files=file_after_file),
+    ),
+    (
+        "cache_ignored",
+        "the switch of the cache does nothing",
+        ("cache_transforms_each_element_once",),
+        asked(lambda options: replace(options, cache=False)),
+    ),
+    (
+        "always_cached",
+        "there is a cache even where it is switched off",
+        ("without_a_cache_nothing_is_kept",),
+        asked(lambda options: replace(options, cache=True)),
+    ),
+    (
+        "never_vectorized",
+        "functions see batches of one",
+        ("vectorized_calls_see_batches",),
+        asked(lambda options: replace(options, vectorized=False)),
+    ),
+    (
+        "sequential",
+        "the number of parallel calls is ignored",
+        ("parallel_calls_overlap",),
+        asked(lambda options: replace(options, parallel=1)),
+    ),
+    (
+        "never_prefetched",
+        "the prefetch is ignored",
+        ("prefetch_works_ahead",),
+        asked(lambda options: replace(options, prefetch=0)),
+    ),
+    (
+        "eager",
+        "all batches are made before the first is handed out",
+        ("nothing_is_made_before_it_is_asked_for", "error_reaches_the_reader"),
+        of(Eager),
+    ),
+    ("errors_swallowed", "damaged elements are left out", ("error_reaches_the_reader",), made(without_errors)),
+    (
+        "steps_short",
+        "the last, smaller batch is not counted",
+        (STEPS, FITS),
+        made(lambda pipeline: SimpleNamespace(epochs=pipeline.epochs, steps=pipeline.steps and pipeline.steps - 1)),
+    ),
+    ("in_float32", "all arrays become float32", ("structure_is_kept",), from_arrays(in_float32)),
+    (
+        "shuffled_in_place",
+        "the caller's arrays change",
+        ("data_stays_as_it_was",),
+        from_arrays(shuffled_in_place),
+    ),
+    (
+        "cut_to_the_shortest",
+        "arrays of different lengths are cut",
+        ("misfits_are_refused",),
+        from_arrays(cut_to_the_shortest),
+    ),
+    (
+        "options_unchecked",
+        "nothing is refused",
+        ("bad_options_are_refused",),
+        override(reference, Options=Unchecked),
+    ),
+    ("options_mutable", "options can be changed", ("options_are_a_value",), override(reference, Options=Mutable)),
+)
+
+VARIANTS = tuple(Variant(*row) for row in TABLE)
