@@ -35,9 +35,12 @@ class Case:
         """Steps at which something happens, those beside them, and some others."""
         joints = {value for name, value in self.parameters.items() if "steps" in name}
         joints |= set(self.parameters.get("boundaries", ()))
-        after = {3 * step for step in joints} if "growth" in self.parameters else {3000}
-        beside = {step + near for step in joints | after for near in (-1, 0, 1)}
-        return sorted({0, 1} | beside | {step // 2 for step in joints})
+        late = {3000}
+        if "growth" in self.parameters:  # the third, fourth and sixth cycle begin
+            powers = [self.parameters["steps"] * self.parameters["growth"] ** i for i in range(5)]
+            late = {sum(powers[:2]), sum(powers[:3]), sum(powers)}
+        beside = {step + near for step in joints for near in (-1, 0, 1)}
+        return sorted({0, 1} | beside | {step // 2 for step in joints} | late)
 
     def truth(self, step: int) -> oracle.Rate:
         """The rate in float64 and the bound on its error."""

@@ -8,10 +8,12 @@ before.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
@@ -81,10 +83,11 @@ def cosine(step: Any, *, peak: float, steps: int, floor: float = 0.0) -> Any:
 
 def cosine_restarts(step: Any, *, peak: float, steps: int, floor: float = 0.0, growth: int = 1) -> Any:
     """`sgdr_schedule` over as many cycles as there are up to the step."""
-    if growth == 1 and np.max(step) // max(steps, 1) >= LONGEST:
+    last = int(np.max(ops.convert_to_numpy(step)))
+    if growth == 1 and last // max(steps, 1) >= LONGEST:
         raise NotProvided(f"sgdr_schedule lists its cycles; more than {LONGEST} are too many")
     lengths = [steps]
-    while sum(lengths) <= np.max(step):
+    while sum(lengths) <= last:
         lengths.append(lengths[-1] * growth)
     cycle = {"init_value": peak, "peak_value": peak, "warmup_steps": 0, "end_value": floor}
     return rate_at(optax.sgdr_schedule([{**cycle, "decay_steps": length} for length in lengths]), step)
@@ -122,8 +125,15 @@ def accumulated_gradients(gradients_of: Callable[..., Any], micro_batches: Itera
         [jnp.asarray(np.asarray(ops.convert_to_numpy(each))) for each in gradients_of(*micro_batch)]
         for micro_batch in micro_batches
     ]
-    optimizer = optax.MultiSteps(optax.identity(), len(gradients))
+    optimizer = multi_steps(len(gradients))
     state = optimizer.init(gradients[0])
     for each in gradients:
         updates, state = optimizer.update(each, state)
     return [ops.convert_to_tensor(np.asarray(each)) for each in updates]
+
+
+@functools.cache
+def multi_steps(micro_batches: int) -> optax.GradientTransformation:
+    """`MultiSteps`, compiled: otherwise every call is traced anew."""
+    optimizer = optax.MultiSteps(optax.identity(), micro_batches)
+    return optax.GradientTransformation(optimizer.init, jax.jit(optimizer.update))

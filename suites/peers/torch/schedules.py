@@ -19,12 +19,22 @@ from torch.optim import lr_scheduler
 
 from suites.implementations import KnownDefect, NotProvided
 
-KNOWN_DEFECTS: dict[str, KnownDefect] = {}
+ROUNDED_LOGARITHM = KnownDefect(
+    "`CosineAnnealingWarmRestarts.step(epoch)` finds the cycle by a rounded logarithm: with T_0 = 1 and T_mult = 3, "
+    "epoch 121 counts as the end of the cycle before, with the least rate in place of the greatest."
+)
+
+KNOWN_DEFECTS = {
+    "restarts_follow_the_formula": ROUNDED_LOGARITHM,
+    "restarts_begin_at_the_peak": ROUNDED_LOGARITHM,
+    "impossible_schedules_are_refused": KnownDefect("LinearLR takes zero steps, and divides by them later."),
+}
 
 
-def rates_of(base: float, create: Callable[[Any], Any], step: Any) -> Any:
-    """The rates of a scheduler at one step or several, in float32."""
+def rates_of(base: float, create: Callable[[Any], Any], step: Any, last: int | None = None) -> Any:
+    """The rates of a scheduler at one step or several, in float32; those after the `last` step are the one there."""
     steps = np.asarray(step.cpu() if isinstance(step, torch.Tensor) else step)
+    steps = steps if last is None else np.minimum(steps, last)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an optimizer that never steps; a step that is given
         scheduler = create(torch.optim.SGD([torch.zeros(1, requires_grad=True)], base))
@@ -50,7 +60,7 @@ def warm_up(step: Any, *, rate: float, steps: int, start: float = 0.0) -> Any:
 
 def cosine(step: Any, *, peak: float, steps: int, floor: float = 0.0) -> Any:
     """`CosineAnnealingLR`, which would rise again after its end."""
-    return rates_of(peak, lambda sgd: lr_scheduler.CosineAnnealingLR(sgd, steps, floor), np.minimum(step, steps))
+    return rates_of(peak, lambda sgd: lr_scheduler.CosineAnnealingLR(sgd, steps, floor), step, last=steps)
 
 
 def cosine_restarts(step: Any, *, peak: float, steps: int, floor: float = 0.0, growth: int = 1) -> Any:
@@ -82,4 +92,4 @@ def one_cycle(step: Any, *, start: float, peak: float, end: float, steps: int, w
             cycle_momentum=False,
         )
 
-    return rates_of(start, create, np.minimum(step, steps))
+    return rates_of(start, create, step, last=steps)

@@ -1,0 +1,114 @@
+"""Races of schedules and batch sizes: what a batch costs in micro-batches, and what a schedule adds to a training step.
+
+Both train networks on real digits by momentum SGD. `accumulation` updates a small convolutional network once by a large
+batch, in micro-batches; left out, the batch is taken at once, which costs memory and not time. `schedule` trains a
+small dense network with a warm-up and a cosine; left out, the rate is a constant.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from benchmarks.races import test_race  # noqa: F401 - the one test function; pytest collects it here
+from benchmarks.workload import Workload
+
+RATE = 0.01
+TRAIN = ("train",)
+
+
+def _accumulation(batch: int, size: int, side: int, quick: tuple[str, ...] = ()) -> Workload:
+    sizes = {"batch": batch, "size": size, "side": side, "filters": 16}
+    return Workload(
+        "schedules", f"accumulation-{batch}-{side}x{side}", sizes, {"quick": quick, "standard": TRAIN, "paper": TRAIN}
+    )
+
+
+WORKLOADS = (
+    _accumulation(128, 32, 8, TRAIN),
+    _accumulation(512, 32, 16),
+    _accumulation(512, 128, 32),
+    Workload(
+        "schedules",
+        "schedule",
+        {"batch": 64, "side": 8, "units": 64, "steps": 10_000, "warm_up": 500},
+        {"quick": TRAIN, "standard": TRAIN, "paper": TRAIN},
+        mixed=False,
+    ),
+)
+
+
+def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:
+    """One update of a network: in micro-batches, or at the rate of a schedule."""
+    import keras
+
+    x, y = _examples(parameters, seed)
+    if "size" in parameters:
+        micro_batches = -(-parameters["batch"] // parameters["size"])
+        optimizer = subject.accumulating(keras.optimizers.SGD, RATE, micro_batches, momentum=0.9)
+        model = _compiled(_convolutional(subject.precision, parameters), optimizer)
+        return lambda: subject.train_on_micro_batches(model, x, y, size=parameters["size"])
+    decay = subject.Schedule(subject.cosine, peak=RATE, steps=parameters["steps"], floor=0.0)
+    schedule = subject.Schedule(subject.with_warm_up, schedule=decay, steps=parameters["warm_up"], start=0.0)
+    model = _compiled(_dense(subject.precision, parameters), keras.optimizers.SGD(schedule, momentum=0.9))
+    return lambda: model.train_on_batch(x, y)
+
+
+def without(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:
+    """The same update by the batch at once, or at a constant rate."""
+    import keras
+
+    x, y = _examples(parameters, seed)
+    network = _convolutional if "size" in parameters else _dense
+    model = _compiled(network(subject.precision, parameters), keras.optimizers.SGD(RATE, momentum=0.9))
+    return lambda: model.train_on_batch(x, y)
+
+
+def preload() -> None:
+    """Read what every worker needs, once, in the server."""
+    from datasets import digits
+
+    digits.load()
+
+
+def _compiled(model: Any, optimizer: Any) -> Any:
+    import keras
+
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype="float32")
+    model.compile(optimizer, loss, jit_compile=False, auto_scale_loss=False)
+    return model
+
+
+def _convolutional(precision: str, parameters: Mapping[str, int]) -> Any:
+    import keras
+    from keras import layers
+
+    side, filters = parameters["side"], parameters["filters"]
+    options = {"padding": "same", "activation": "relu", "dtype": precision}
+    return keras.Sequential(
+        [
+            keras.Input((side, side, 1)),
+            layers.Conv2D(filters, 3, **options),
+            layers.Conv2D(filters, 3, **options),
+            layers.GlobalAveragePooling2D(dtype=precision),
+            layers.Dense(10, dtype="float32"),
+        ]
+    )
+
+
+def _dense(precision: str, parameters: Mapping[str, int]) -> Any:
+    import keras
+    from keras import layers
+
+    side, units = parameters["side"], parameters["units"]
+    hidden = layers.Dense(units, activation="relu", dtype=precision)
+    flat = layers.Flatten(dtype=precision)
+    return keras.Sequential([keras.Input((side, side, 1)), flat, hidden, layers.Dense(10, dtype="float32")])
+
+
+def _examples(parameters: Mapping[str, int], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Real digits, enlarged by repeating pixels: images (B, side, side, 1) float32 and labels (B,) int32."""
+    from datasets import digits
+
+    part = digits.split(side=parameters["side"], seed=seed).train
+    return part.images[: parameters["batch"]], part.labels[: parameters["batch"]]
