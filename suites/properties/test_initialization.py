@@ -109,7 +109,7 @@ def test_weights_follow_their_distribution(subject: Subject, kernel: Kernel) -> 
     check(distance <= reach, f"the distribution is off by {distance:.4f}, more than the {reach:.4f} of chance")
 
 
-@example(kernel=WIDE.but(scheme="he_truncated_normal"))
+@example(kernel=Kernel((1024, 1024), "dense", "he_truncated_normal"))  # so many that a rare one outside is among them
 @example(kernel=WIDE.but(scheme="glorot_uniform"))
 @given(kernel=large_kernels().filter(lambda kernel: np.isfinite(kernel.law.limit)))
 def test_weights_stay_within_limits(subject: Subject, kernel: Kernel) -> None:
@@ -249,12 +249,13 @@ def test_orthogonal_kernels_are_orthogonal(subject: Subject, shape: tuple[int, .
     assert_within(product, np.eye(short), bound, f"products of the {short} vectors of {shape}, over gain^2")
 
 
+@pytest.mark.structure
 @example(seed=1)
 @given(seed=SEEDS)
 def test_orthogonal_kernels_are_uniform(subject: Subject, seed: int) -> None:
     """No direction is preferred: the trace of a random orthogonal matrix is a standard normal variable, of any size."""
-    trace, reach = float(np.trace(orthogonal(subject, (256, 256), seed))), oracle.trace_within(32)
-    reach += 256 * UNIT_ROUNDOFF[subject.compute_dtype]
+    trace = float(np.trace(orthogonal(subject, (256, 256), seed)))
+    reach = oracle.trace_within(32) + 256 * gamma(2560, "float32")
     check(abs(trace) <= reach, f"a trace of {trace:.3g}, where 0 +- {reach:.3g} is expected: the signs are not random")
 
 
@@ -306,7 +307,7 @@ def test_zero_residual_is_its_shortcut(subject: Subject, normalized: bool) -> No
     """A block whose branch starts at zero returns its input, and the gradient passes as it came, bit for bit."""
     layers, x, upstream = branch(normalized)
     subject.zero_residual(layers)
-    assert_equal(x + apply(layers, x), x.astype("float64"), "x + branch(x)")
+    assert_equal(keras.ops.add(x, apply(layers, x)), x.astype("float64"), "x + branch(x)")
     found = input_gradient(lambda x: x + apply(layers, x), x, upstream)
     assert_equal(found, upstream, "gradient with respect to x")
 

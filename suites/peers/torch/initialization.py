@@ -17,6 +17,17 @@ KNOWN_DEFECTS = {
     "transposed_kernels_count_what_comes_in": KnownDefect(
         "A transposed kernel is (C, F, k...), and its second axis, F, is taken for the channels that come in."
     ),
+    "depthwise_kernels_count_their_taps": KnownDefect(
+        "fan_out counts the channels of all groups: Glorot's variance is too small.",
+        "https://github.com/pytorch/pytorch/issues/23854",
+    ),
+    "identity_of_a_convolution": KnownDefect(
+        "In a window of even length dirac_ chooses the tap right of where padding 'same' has the centre."
+    ),
+    "orthogonal_kernels_are_orthogonal": KnownDefect(
+        "The QR decomposition runs in the dtype asked for, and there is none in half precision.",
+        precisions=("mixed_float16", "mixed_bfloat16"),
+    ),
     "embeddings_count_one_row": KnownDefect("fan_in is the second axis, here the size of an embedding, not 1."),
 }
 
