@@ -38,7 +38,7 @@ WORKLOADS = (
 )
 
 
-def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:
+def step(subject: Any, parameters: Mapping[str, int], _operation: str, seed: int) -> Callable[[], Any]:
     """One update of a network: in micro-batches, or at the rate of a schedule."""
     import keras
 
@@ -54,7 +54,7 @@ def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int)
     return lambda: model.train_on_batch(x, y)
 
 
-def without(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:
+def without(subject: Any, parameters: Mapping[str, int], _operation: str, seed: int) -> Callable[[], Any]:
     """The same update by the batch at once, or at a constant rate."""
     import keras
 

@@ -81,12 +81,11 @@ def test_the_transformers_rate_has_the_published_peaks() -> None:
 
 def test_torch_momentum_forgets_old_rates() -> None:
     torch = pytest.importorskip("torch", reason="torch, the independent oracle of momentum, is not installed")
+    gradients, rates = (1.0, -2.0, 0.5), (0.1, 0.01, 0.2)
     weight = torch.ones(1, dtype=torch.float64, requires_grad=True)
-    sgd = torch.optim.SGD([weight], 0.1, momentum=0.5)
-    for gradient, rate in zip((1.0, -2.0, 0.5), (0.1, 0.01, 0.2), strict=True):
+    sgd = torch.optim.SGD([weight], rates[0], momentum=0.5)
+    for gradient, rate in zip(gradients, rates, strict=True):
         sgd.param_groups[0]["lr"] = rate
         weight.grad = torch.tensor([gradient], dtype=torch.float64)
         sgd.step()
-    assert (
-        abs(float(weight.detach()[0]) - oracle.momentum_sgd(1.0, (1.0, -2.0, 0.5), (0.1, 0.01, 0.2), 0.5).value) < 1e-14
-    )
+    assert abs(float(weight.detach()[0]) - oracle.momentum_sgd(1.0, gradients, rates, 0.5).value) < 1e-14
