@@ -59,7 +59,8 @@ def _step(policy: str, optimizer: Any, parameters: Mapping[str, int], operation:
     images, labels = (keras.ops.convert_to_tensor(array[:rows].copy()) for array in (part.images, part.labels))
     model = _network(policy, parameters)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype="float32")
-    model.compile(optimizer, loss, jit_compile=False, auto_scale_loss=False)
+    compiled = keras.backend.backend() == "jax"  # which runs op by op otherwise; TensorFlow has a graph without XLA
+    model.compile(optimizer, loss, jit_compile=compiled, auto_scale_loss=False)
     return lambda: model.train_on_batch(images, labels)
 
 

@@ -194,7 +194,7 @@ def underflow_fraction(gradients: Iterable[Tensor | None], scale: float = 1.0, d
     def fraction(gradient: Tensor | None) -> float:
         sizes = np.abs(np.asarray(0.0 if gradient is None else ops.convert_to_numpy(gradient), np.float64))
         lost, nonzero = sizes * scale <= LARGEST_FLUSHED[dtype], sizes > 0
-        return float(np.sum(lost & nonzero) / max(np.sum(nonzero), 1))
+        return np.count_nonzero(lost & nonzero) / max(np.count_nonzero(nonzero), 1)
 
     return [fraction(gradient) for gradient in gradients]
 
