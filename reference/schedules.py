@@ -252,6 +252,7 @@ def accumulating(
 
     Keras shows a schedule the number of micro-batches, not of updates; it is made to count updates here.
     """
+    _positive_integers(micro_batches=micro_batches)
     if micro_batches == 1:
         return optimizer(rate, **options)
     if callable(rate):
@@ -260,7 +261,7 @@ def accumulating(
 
 
 def train_on_micro_batches(model: keras.Model, x: Tensor, y: Tensor, *, size: int) -> float:
-    """One update of a compiled model by a batch of which only `size` examples are in memory's way at a time.
+    """One update of a compiled model by a batch, of which only `size` examples at a time take up memory.
 
     Args:
         model: its optimizer is made by `accumulating`; its loss takes the mean over the examples, Keras's default.
@@ -392,4 +393,6 @@ def range_test(
         for variable, value in kept:
             variable.assign(value)
         model.reset_metrics()
+    if not losses.size:
+        raise ValueError("a range test needs at least one batch; there was none")
     return RangeTest(rates[: len(losses)], losses)

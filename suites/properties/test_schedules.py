@@ -480,6 +480,10 @@ def test_impossible_batches_are_refused(subject: Subject) -> None:
     }
     for what, call in wanted.items():
         check(refuses(call), f"{what} was accepted")
+    model = linear_model(subject.precision, subject.accumulating(keras.optimizers.SGD, 0.5, 2))
+    model.optimizer = keras.optimizers.LossScaleOptimizer(model.optimizer)
+    refused = refuses(subject.train_on_micro_batches, model, x, y, size=2)
+    check(refused, "a dynamic loss scale, which may skip single micro-batches, was accepted")
 
 
 # Momentum
@@ -571,5 +575,6 @@ def test_impossible_sweeps_are_refused(subject: Subject) -> None:
     model, batch = bowl()
     check(refuses(subject.range_test, model, batch, low=1.0, high=0.1), "a sweep downwards was accepted")
     check(refuses(subject.range_test, model, batch, steps=1), "a sweep of one step was accepted")
+    check(refuses(subject.range_test, model, []), "a sweep without a batch was accepted")
     followed, _ = bowl(keras.optimizers.schedules.CosineDecay(0.1, 10))
     check(refuses(subject.range_test, followed, batch), "a model that follows a schedule was accepted")
