@@ -80,8 +80,7 @@ def precision_scope(policy: str | keras.DTypePolicy) -> Iterator[keras.DTypePoli
 def float32_output(activation: str = "linear", **kwargs: Any) -> keras.layers.Layer:
     """The last layer of a network of any precision: cast to float32, then apply an activation such as "softmax".
 
-    What a layer computes in is settled when it is created: a dtype set on its output afterwards is refused, or comes
-    too late.
+    What a layer computes in is settled when it is created; a dtype set on its output afterwards comes too late.
     """
     return keras.layers.Activation(activation, dtype="float32", **kwargs)
 
@@ -193,8 +192,8 @@ def underflow_fraction(gradients: Iterable[Tensor | None], scale: float = 1.0, d
 
     def fraction(gradient: Tensor | None) -> float:
         sizes = np.abs(np.asarray(0.0 if gradient is None else ops.convert_to_numpy(gradient), np.float64))
-        lost, nonzero = sizes * scale <= LARGEST_FLUSHED[dtype], sizes > 0
-        return np.count_nonzero(lost & nonzero) / max(np.count_nonzero(nonzero), 1)
+        nonzero = sizes[sizes > 0]
+        return float(np.mean(nonzero * scale <= LARGEST_FLUSHED[dtype])) if nonzero.size else 0.0
 
     return [fraction(gradient) for gradient in gradients]
 
@@ -206,22 +205,22 @@ def underflow_fraction(gradients: Iterable[Tensor | None], scale: float = 1.0, d
 class LossScaledOptimizer(keras.optimizers.LossScaleOptimizer):
     """Another optimizer with dynamic loss scaling around it, for `compile` and `fit` or a loop of one's own.
 
-    Being a `LossScaleOptimizer` of Keras, it has the same variables, and `compile` leaves it as it is: a model under
-    "mixed_float16" gets a loss scale around its optimizer unasked, and one around another scales the loss once and
-    divides the gradients twice.
+    Being a `LossScaleOptimizer` of Keras, it has the same variables, and `compile` leaves it as it is: under
+    "mixed_float16" any other gets a loss scale around it unasked, and the gradients would be divided twice.
 
     Args:
         inner: the optimizer, or its name. Clipping, decay and averages are its business, and see unscaled gradients.
         law: how the scale moves; `LossScale()` if None.
-        name: of the optimizer.
+        name: the optimizer's name.
 
     Raises:
         ValueError: `inner` scales the loss itself.
 
-    Example, in a loop of one's own:
-        >>> optimizer = LossScaledOptimizer(keras.optimizers.Adam(1e-3))
-        >>> loss = optimizer.scale_loss(ops.convert_to_tensor(0.5))  # differentiate this, then
-        >>> # optimizer.apply(gradients, model.trainable_variables)
+    Example:
+        >>> optimizer = LossScaledOptimizer("adam", LossScale(initial=2.0**10))
+        >>> optimizer.apply([np.array([np.inf], "float32")], [keras.Variable([1.0])])
+        >>> optimizer.state
+        ScaleState(scale=512.0, good_steps=0)
     """
 
     def __init__(
@@ -239,8 +238,7 @@ class LossScaledOptimizer(keras.optimizers.LossScaleOptimizer):
         """Scale and count of finite steps at present, as Python numbers; not inside of a compiled function."""
         if not self.built:
             return ScaleState(self.law.initial)
-        scale, good_steps = (ops.convert_to_numpy(v) for v in (self.dynamic_scale, self.step_counter))
-        return ScaleState(float(scale), int(good_steps))
+        return ScaleState(*(ops.convert_to_numpy(each).item() for each in (self.dynamic_scale, self.step_counter)))
 
     def scale_loss(self, loss: Tensor) -> Tensor:
         """S L, to be differentiated in place of L."""

@@ -49,6 +49,13 @@ SMALL = Gradients(np.array([1.0, -2.0]), np.array([[0.5, 3.0, -0.125]]))
 PLACES = SMALL.first.size + SMALL.second.size
 
 
+EDGES = st.lists(
+    st.sampled_from([sign * m * 2.0**e for sign in (1, -1) for m in (0, 1, 1.5) for e in (-40, -26, -25, -24, -14, 0)]),
+    max_size=6,
+)
+"""Entries about the least numbers of float16: subnormal, normal, and zero."""
+
+
 @st.composite
 def gradients(draw: st.DrawFn) -> Gradients:
     """Any gradients of two weights, of entries up to 4."""
@@ -260,6 +267,12 @@ TASK = Task(
     kernel=np.array([[1.0, 0.0], [0.5, -1.0], [0.0, 2.0]]),
     rate=0.5,
 )
+TINY = Task(x=np.ones((1, 1)), y=np.array([[2.0**-26]]), kernel=np.zeros((1, 1)), rate=2.0**20)
+"""Its gradient is rounded to zero in float16."""
+
+UPDATES = Task(x=np.ones((1, 1)), y=np.array([[2.0**-12]]), kernel=np.ones((1, 1)), rate=1.0)
+"""Its updates are lost where the weight is in float16 or bfloat16."""
+
 ONE_WEIGHT = Task(x=np.ones((1, 1)), y=np.ones((1, 1)), kernel=np.ones((1, 1)), rate=1.0)
 
 
@@ -285,6 +298,15 @@ def check(holds: Any, message: str) -> None:
     __tracebackhide__ = True
     if not holds:
         raise AssertionError(message)
+
+
+def refuses(action: Callable[..., Any], *arguments: Any, **keywords: Any) -> bool:
+    """Whether a call raises ValueError."""
+    try:
+        action(*arguments, **keywords)
+    except ValueError:
+        return True
+    return False
 
 
 def takes(function: Callable[..., Any], name: str) -> bool:
