@@ -33,6 +33,7 @@ not where that is switched off here; and its shuffle depends on the global seed 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -100,17 +101,17 @@ class Pipeline:
     """Batches, epoch after epoch; `from_arrays`, `from_files`, `padded_batches` and `bucketed_batches` make one.
 
     Attributes:
-        elements: this shard's `(index, element)`, transformed and cached, in their own order.
+        groups: datasets of `(index, element)`, transformed and cached; no batch has elements of two of them.
         stack: elements to batches of them.
+        finish: the last change of a batch, from its elements' indices, itself, and the number of the epoch.
         options: see `Options`.
-        augment: what changes in every epoch.
         steps: batches of an epoch; None where they were not counted.
     """
 
-    elements: Dataset
+    groups: tuple[Dataset, ...]
     stack: Callable[[Dataset], Dataset]
+    finish: Callable[[Tensor, Any, Tensor], Any]
     options: Options
-    augment: Augment | None
     steps: int | None
 
     def epochs(self, count: int | None = None, first: int = 0) -> Dataset:
@@ -133,18 +134,24 @@ class Pipeline:
 
     def _epoch(self, number: Tensor) -> Dataset:
         """The batches of one epoch."""
-        options, elements = self.options, self.elements
         tf.random.set_seed(None)  # in this graph alone: the program's global seed would repeat in every epoch
-        if options.shuffle:
-            seed = tf.bitcast(fold_in(fold_in(0, options.seed), number), tf.int64)
-            elements = elements.shuffle(options.shuffle, seed, reshuffle_each_iteration=False)
+        seed = tf.bitcast(fold_in(fold_in(0, self.options.seed), number), tf.int64)
+
+        def shuffled(dataset: Dataset) -> Dataset:
+            buffer = self.options.shuffle
+            return dataset.shuffle(buffer, seed, reshuffle_each_iteration=False) if buffer else dataset
 
         def finished(indices: Tensor, batch: Any) -> Any:
-            return self.augment(batch, element_keys(options.seed, number, indices)) if self.augment else batch
+            return self.finish(indices, batch, number)
 
-        if options.vectorized or not self.augment:
-            return _map(self.stack(elements), finished, options)
-        return self.stack(_map(elements, _one_by_one(finished), options))
+        if self.options.vectorized:
+            groups = [self.stack(shuffled(group)) for group in self.groups]
+        else:
+            groups = [self.stack(_map(shuffled(group), _one_by_one(finished), self.options)) for group in self.groups]
+        batches = functools.reduce(tf.data.Dataset.concatenate, groups)
+        if len(groups) > 1:
+            batches = shuffled(batches)
+        return _map(batches, finished, self.options) if self.options.vectorized else batches
 
 
 def from_arrays(
@@ -219,9 +226,9 @@ def padded_batches(sequences: Sequence[Any], options: Options | None = None) -> 
 def bucketed_batches(sequences: Sequence[Any], boundaries: Sequence[int], options: Options | None = None) -> Pipeline:
     """Batches of sequences of similar lengths, so that little has to be padded.
 
-    Bucket i holds the lengths from `boundaries[i - 1]` to `boundaries[i] - 1`, the last one all longer ones. As soon
-    as it has B sequences, they are a batch; what is left in the buckets comes at the end. The mask is a padded row of
-    True: to compare with the padding's value would mask a token that happens to equal it.
+    Bucket i holds the lengths from `boundaries[i - 1]` to `boundaries[i] - 1`, the last one all longer ones. They come
+    one after the other, unless a shuffle mixes the elements in a bucket, and then all batches. The mask is made of the
+    lengths: to compare with the padding's value would mask a token that happens to equal it.
 
     Args:
         sequences: N vectors `(length,)` of one dtype.
@@ -240,25 +247,20 @@ def bucketed_batches(sequences: Sequence[Any], boundaries: Sequence[int], option
         raise ValueError("every sequence must be a vector (length,)")
     if any(low >= high for low, high in pairwise((0, *boundaries))):
         raise ValueError(f"`boundaries` must ascend from 1 at least; they are {list(boundaries)}")
-    numbers, lengths = _shard(len(rows), options), np.array([len(row) for row in rows])
-    tokens, limits = tf.constant(np.concatenate(rows)), tf.constant(np.cumsum([0, *lengths]))  # (tokens,), (N + 1,)
+    numbers, lengths = np.array(_shard(len(rows), options)), np.array([len(row) for row in rows])
+    tokens = tf.RaggedTensor.from_row_lengths(np.concatenate(rows), lengths)  # (N, length of each)
+    bucket = np.searchsorted(boundaries, lengths[numbers], side="right")
+    members = [numbers[bucket == each] for each in np.unique(bucket)]
 
-    def element(index: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        sequence = tokens[limits[index] : limits[index + 1]]
-        return index, (sequence, tf.ones_like(sequence, tf.bool))
+    def padded(indices: Tensor, _batch: Any, _epoch: Tensor) -> tuple[Tensor, Tensor]:
+        found = tf.gather(tokens, indices)
+        return found.to_tensor(), tf.sequence_mask(found.row_lengths())
 
     def stack(elements: Dataset) -> Dataset:
-        return elements.bucket_by_sequence_length(
-            lambda _, element: tf.size(element[0]),
-            list(boundaries),
-            [options.batch] * (len(boundaries) + 1),
-            drop_remainder=options.drop_remainder,
-        )
+        return elements.padded_batch(options.batch, drop_remainder=options.drop_remainder)
 
-    elements = _map(tf.data.Dataset.from_tensor_slices(np.array(numbers)), element, options)
-    in_bucket = np.bincount(np.searchsorted(boundaries, lengths[numbers], side="right"))
-    steps = _steps(in_bucket, options)
-    return Pipeline(elements.cache() if options.cache else elements, stack, options, None, steps)
+    groups = tuple(tf.data.Dataset.from_tensor_slices((each, each)) for each in members)
+    return Pipeline(groups, stack, padded, options, _steps(map(len, members), options))
 
 
 # Randomness that belongs to an element
@@ -341,11 +343,14 @@ def _pipeline(
     def stack(elements: Dataset) -> Dataset:
         return elements.batch(options.batch, drop_remainder=options.drop_remainder)
 
+    def finish(indices: Tensor, batch: Any, epoch: Tensor) -> Any:
+        return augment(batch, element_keys(options.seed, epoch, indices)) if augment else batch
+
     if transform and options.vectorized:
         rows = _map(rows.batch(options.batch), transformed, options).unbatch()
     elif transform:
         rows = _map(rows, _one_by_one(transformed), options)
-    return Pipeline(rows.cache() if options.cache else rows, stack, options, augment, steps)
+    return Pipeline((rows.cache() if options.cache else rows,), stack, finish, options, steps)
 
 
 def _map(dataset: Dataset, function: Callable[..., Any], options: Options) -> Dataset:

@@ -16,11 +16,6 @@ from suites.properties.numerics import UNIT_ROUNDOFF
 WORD = 2**64
 
 
-def order(size: int, shard: tuple[int, int] = (0, 1)) -> list[int]:
-    """The elements of a shard, in their own order."""
-    return [number for number in range(size) if number % shard[1] == shard[0]]
-
-
 def batches(elements: Sequence[Any], batch: int, drop_remainder: bool = False) -> list[list[Any]]:
     """One after the other into batches; the last one may be smaller, or is dropped for that."""
     cut = [list(elements[start : start + batch]) for start in range(0, len(elements), batch)]

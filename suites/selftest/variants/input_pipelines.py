@@ -58,6 +58,15 @@ def from_arrays(function: Callable[..., Any]) -> SimpleNamespace:
     return override(reference, from_arrays=changed)
 
 
+def regrouped(pipeline: reference.Pipeline, change: Callable[[Any], Any], **more: Any) -> reference.Pipeline:
+    """A pipeline with datasets of elements that are changed."""
+    return replace(pipeline, groups=tuple(map(change, pipeline.groups)), **more)
+
+
+def shuffled(buffer: int, seed: Any) -> Callable[[Any], Any]:
+    return lambda dataset: dataset.shuffle(buffer, seed, reshuffle_each_iteration=False)
+
+
 # Stages in another order
 
 
@@ -65,23 +74,21 @@ class OrderCached(reference.Pipeline):
     def _epoch(self, number: Any) -> Any:
         if not self.options.shuffle:
             return super()._epoch(number)
-        elements = self.elements.shuffle(self.options.shuffle, 7, reshuffle_each_iteration=False)
-        return reference.Pipeline._epoch(
-            replace(self, elements=elements, options=replace(self.options, shuffle=0)), number
-        )
+        fixed = regrouped(self, shuffled(self.options.shuffle, 7), options=replace(self.options, shuffle=0))
+        return reference.Pipeline._epoch(reference.Pipeline(**vars(fixed)), number)
 
 
 class BatchesShuffled(reference.Pipeline):
     def _epoch(self, number: Any) -> Any:
         batches = reference.Pipeline._epoch(replace(self, options=replace(self.options, shuffle=0)), number)
         seed = tf.cast(number, tf.int64) + self.options.seed
-        return batches.shuffle(10, seed, reshuffle_each_iteration=False) if self.options.shuffle else batches
+        return shuffled(10, seed)(batches) if self.options.shuffle else batches
 
 
 class Reordering(reference.Pipeline):
     def epochs(self, count: int | None = None, first: int = 0) -> Any:
         batches = super().epochs(count, first)
-        return batches.shuffle(3, seed=1, reshuffle_each_iteration=False) if self.options.prefetch else batches
+        return shuffled(3, 1)(batches) if self.options.prefetch else batches
 
 
 class Eager(reference.Pipeline):
@@ -91,17 +98,22 @@ class Eager(reference.Pipeline):
 
 class GloballySeeded(reference.Pipeline):
     def _epoch(self, number: Any) -> Any:
-        options = self.options
-        elements = self.elements.shuffle(options.shuffle or 1, number + options.seed, reshuffle_each_iteration=False)
-        return reference.Pipeline._epoch(replace(self, elements=elements, options=replace(options, shuffle=0)), number)
+        by_global_seed = shuffled(self.options.shuffle or 1, number + self.options.seed)
+        changed = regrouped(self, by_global_seed, options=replace(self.options, shuffle=0))
+        return reference.Pipeline._epoch(changed, number)
 
 
 def sharded_late(arrays: Any, options: Any, transform: Any = None, augment: Any = None) -> Any:
     """Each worker shuffles all with its own seed, and takes its share of that."""
     whole = reference.from_arrays(arrays, replace(options, shard=(0, 1)), transform, augment)
     seed, (index, count) = options.seed, options.shard
-    elements = whole.elements.shuffle(options.shuffle, seed) if options.shuffle else whole.elements
-    return replace(whole, elements=elements.shard(count, index), steps=None, options=replace(options, shuffle=0))
+    buffer = options.shuffle or 1
+    return regrouped(
+        whole,
+        lambda elements: elements.shuffle(buffer, seed).shard(count, index),
+        steps=None,
+        options=replace(options, shuffle=0),
+    )
 
 
 class StreamCached(reference.Pipeline):
@@ -126,7 +138,7 @@ def augmented_early(arrays: Any, options: Any, transform: Any = None, augment: A
         changed = augment(batch, reference.element_keys(options.seed, 0, index[None]))
         return index, tf.nest.map_structure(lambda each: each[0], changed)
 
-    return replace(pipeline, elements=pipeline.elements.map(once).cache())
+    return regrouped(pipeline, lambda elements: elements.map(once).cache())
 
 
 # What functions are called with
@@ -207,10 +219,11 @@ def noise_from_the_batch(images: Any, keys: Any, flip: bool = True, shift: int =
 
 
 def masked_by_value(pipeline: reference.Pipeline) -> Any:
-    def stack(elements: Any) -> Any:
-        return pipeline.stack(elements).map(lambda index, batch: (index, (batch[0], tf.not_equal(batch[0], 0))))
+    def finish(*batch: Any) -> Any:
+        tokens, _ = pipeline.finish(*batch)
+        return tokens, tf.not_equal(tokens, 0)
 
-    return replace(pipeline, stack=stack)
+    return replace(pipeline, finish=finish)
 
 
 def bucketed_without_the_longest(sequences: Any, boundaries: Any, options: Any = None) -> Any:
@@ -243,18 +256,17 @@ Mutable.__module__ = __name__
 
 
 def without_errors(pipeline: reference.Pipeline) -> Any:
-    return replace(pipeline, elements=pipeline.elements.ignore_errors(), steps=None)
+    return regrouped(pipeline, lambda elements: elements.ignore_errors(), steps=None)
 
 
 def unordered_and_short(pipeline: reference.Pipeline) -> Any:
     if pipeline.options.deterministic:
         return pipeline
-    return replace(pipeline, elements=pipeline.elements.skip(1), steps=None)
+    return regrouped(pipeline, lambda elements: elements.skip(1), steps=None)
 
 
 def swapped_in_parallel(pipeline: reference.Pipeline) -> Any:
-    elements = pipeline.elements.shuffle(2, seed=1, reshuffle_each_iteration=False)
-    return pipeline if pipeline.options.parallel == 1 else replace(pipeline, elements=elements)
+    return pipeline if pipeline.options.parallel == 1 else regrouped(pipeline, shuffled(2, 1))
 
 
 LOOP, SAME = "batches_are_those_of_a_plain_loop", "optimisations_change_no_batch"
