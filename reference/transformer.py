@@ -348,7 +348,8 @@ class _Network(keras.Model):
         blocks = [kind(size.heads, size.feed_forward, **options) for _ in range(size.layers)]
         for block in blocks:
             block.build(*shapes)
-        last = _layer_norm(shapes[0], self.dtype_policy) if self.options["norm_first"] else keras.layers.Identity()
+        unchanged = keras.layers.Identity(dtype=self.dtype_policy)
+        last = _layer_norm(shapes[0], self.dtype_policy) if self.options["norm_first"] else unchanged
         return [*blocks, last]
 
     def embed(self, tokens: Tensor, position: Tensor = 0, training: bool | None = None) -> Tensor:
