@@ -6,7 +6,6 @@ Without the technique nothing is cached, functions see one element at a time, an
 """
 
 import functools
-import itertools
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -87,10 +86,12 @@ def _epoch(subject: Any, parameters: Mapping[str, int], operation: str, chosen: 
     known = subject.Options.__dataclass_fields__
     options = subject.Options(**{name: value for name, value in wanted.items() if name in known})
     pipeline = [*SOURCES.values()][parameters["source"]](subject, count, options)
-    batches, steps = iter(pipeline.epochs()), pipeline.steps or count // rows
+    dataset = pipeline.epochs(1)
+    again = iter(dataset) is not dataset  # else it is a generator, which is good for one epoch
 
     def epoch() -> Any:
-        for last in itertools.islice(batches, steps):  # noqa: B007 - the last one is returned
+        """From the first batch to the last: nothing is made in advance while the clock stands still."""
+        for last in dataset if again else pipeline.epochs(1):
             if operation == "feed":
                 time.sleep(BUSY_S)
         return np.asarray(last[0])
