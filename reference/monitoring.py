@@ -1,0 +1,394 @@
+"""Monitoring and profiling: watch a training run without touching it.
+
+The problem. A loss curve shows late that training has gone wrong, and not where: gradients that vanish or explode with
+depth, rectifiers that are zero for every example, steps too large for the weights that they move, the first layer with
+a NaN, a validation loss that has turned. Each of these is a number that can be read while training goes on.
+
+    |g|           = sqrt(sum_i |g_i|^2)                                  gradient norm, global over all weights
+    n, m, M2      = n_a + n_b,  m_a + d n_b / n,  M2_a + M2_b + d^2 n_a n_b / n,  d = m_b - m_a
+                    count, mean, and sum of squared deviations of two batches together: Chan, Golub and LeVeque (1983),
+                    equations 1.5; the variance is M2 / n
+    dead          = the part of a layer's units that are zero for every example of the whole data set, not of one batch
+    update ratio  = |w_after - w_before| / |w_before|                    how far a step moves the weights
+    stopping      : improved if value < best - min_delta; stop after `patience` epochs in a row without
+                    (Prechelt 1998, "Early stopping, but when?", whose criterion UP_s it resembles)
+
+What is measured is measured beside training, not in it: every so many steps `Monitor` sends a probe, held-out examples
+that never change, through the network as it stands, in inference mode. So weights, optimizer, BN statistics, random
+state and the compiled training step are exactly those of a run that nobody watches, at the price of a forward and a
+backward pass over the probe. To measure inside the training step would be cheaper, and would change what is compiled.
+
+Shapes: activations (B, ..., C) have C units, one per channel; statistics of a layer are arrays (C,).
+
+Deviations, by name: *dead* is exactly zero, so that a saturated sigmoid is not; *NaN is never an improvement*, and so
+never the best value either, where Keras takes a first one for the best; a quantity that cannot be measured is None,
+never 0. `profile` reads TensorFlow's own trace; everything else runs on every backend.
+Memory and profiles stand in `reference/_profiling.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from reference._profiling import Memory as Memory
+from reference._profiling import Profile as Profile
+from reference._profiling import Row as Row
+from reference._profiling import device_memory as device_memory
+from reference._profiling import host_memory as host_memory
+from reference._profiling import profile as profile
+
+Tensor = Any  # a tensor of the backend in use, or what it converts: a NumPy array, a keras.Variable
+MODES = ("min", "max")
+
+
+# Gradients and updates
+
+
+class Norms(NamedTuple):
+    """Euclidean norms: of each tensor, float32 scalars in their order, and of all of them together."""
+
+    each: list[Tensor]
+    total: Tensor
+
+
+def gradient_norms(gradients: Sequence[Tensor | None]) -> Norms:
+    """|g_i| and sqrt(sum_i |g_i|^2); a gradient that is None, as of a weight without influence, has norm 0.
+
+    Squares are taken in float32 at least, of parts of the largest number. So a norm overflows only where it is itself
+    too large, and it is linear in a power of two, such as a loss scale, to the bit.
+    """
+    each = [_norm(gradient) for gradient in gradients]
+    return Norms(each, _norm(ops.stack(each)) if each else ops.zeros(()))
+
+
+def _norm(tensor: Tensor | None) -> Tensor:
+    if tensor is None:
+        return ops.zeros(())
+    tensor = _float(tensor)
+    largest = ops.max(ops.absolute(tensor))
+    scale = ops.where((largest > 0) & ops.isfinite(largest), largest, ops.ones_like(largest))
+    return scale * ops.sqrt(ops.sum(ops.square(tensor / scale)))
+
+
+def _float(tensor: Tensor) -> Tensor:
+    """In float32 at least; the gradient of an embedding becomes dense, with rows that occur twice summed."""
+    tensor = ops.convert_to_tensor(tensor)
+    return ops.cast(tensor, keras.backend.result_type(tensor.dtype, "float32"))
+
+
+def update_ratio(before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:
+    """|after - before| / |before| over all weights together: how far a step moves them; from all zero, infinity."""
+    moved = gradient_norms([_float(b) - _float(a) for a, b in zip(before, after, strict=True)]).total
+    start = gradient_norms(before).total
+    one = ops.ones_like(start)
+    ratio = moved / ops.where(start > 0, start, one)
+    return ops.where((start > 0) | (moved == 0), ratio, one * math.inf)
+
+
+def first_non_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor, in the mapping's order, that holds NaN or infinity; None if none does."""
+    if not tensors:
+        return None
+    finite = ops.stack([ops.all(ops.isfinite(_float(tensor))) for tensor in tensors.values()])  # read at once
+    return next((name for name, fine in zip(tensors, _numpy(finite), strict=True) if not fine), None)
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    return np.asarray(ops.convert_to_numpy(tensor))
+
+
+# Activations
+
+
+@dataclasses.dataclass(frozen=True)
+class Statistics:
+    """What is known of the C units of a layer after n numbers of each, in float64.
+
+    Attributes:
+        count: n.
+        mean: (C,).
+        deviations: (C,), the sum of squared deviations from the mean.
+        active: (C,) bool, whether the unit was ever other than zero.
+    """
+
+    count: int
+    mean: np.ndarray
+    deviations: np.ndarray
+    active: np.ndarray
+
+    @property
+    def variance(self) -> np.ndarray:
+        """Of each unit, over all that was seen: (C,)."""
+        return self.deviations / self.count
+
+    @property
+    def dead(self) -> float:
+        """The part of the units that were zero throughout."""
+        return float(1 - np.mean(self.active))
+
+
+def unit_statistics(activations: Tensor) -> Statistics:
+    """Of one batch (B, ..., C) of a layer's activations.
+
+    Raises:
+        ValueError: fewer than two axes, or nothing in the batch.
+    """
+    shape = tuple(activations.shape)
+    if len(shape) < 2 or 0 in shape:
+        raise ValueError(f"activations must be (B, ..., C) and not empty; their shape is {shape}")
+    return _read(math.prod(shape[:-1]), _moments(activations))
+
+
+def _moments(activations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, sum of squared deviations and activity of each unit, by two passes in float32 at least."""
+    numbers = ops.reshape(_float(activations), (-1, activations.shape[-1]))  # (n, C)
+    mean = ops.mean(numbers, axis=0)
+    return mean, ops.sum(ops.square(numbers - mean), axis=0), ops.any(numbers != 0, axis=0)
+
+
+def _read(count: int, moments: tuple[Tensor, Tensor, Tensor]) -> Statistics:
+    mean, deviations, active = (_numpy(moment) for moment in moments)
+    return Statistics(count, mean.astype(np.float64), deviations.astype(np.float64), active)
+
+
+def merge(a: Statistics, b: Statistics) -> Statistics:
+    """The statistics of both batches together (Chan, Golub and LeVeque 1983)."""
+    count, delta = a.count + b.count, b.mean - a.mean
+    deviations = a.deviations + b.deviations + delta**2 * (a.count * b.count / count)
+    return Statistics(count, a.mean + delta * (b.count / count), deviations, a.active | b.active)
+
+
+def activation_statistics(batches: Iterable[Tensor]) -> Statistics:
+    """Of a whole data set that comes in batches, of which none is kept.
+
+    Raises:
+        ValueError: as `unit_statistics`, or no batch at all.
+    """
+    found = map(unit_statistics, batches)
+    first = next(found, None)
+    if first is None:
+        raise ValueError("expected one batch of activations or more; there was none")
+    return functools.reduce(merge, found, first)
+
+
+# Validation
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """Where early stopping stands: the best value so far, its epoch, and the epochs since without an improvement."""
+
+    best: float = math.nan
+    best_epoch: int = -1
+    wait: int = 0
+
+
+def progress(state: Progress, epoch: int, value: float, *, min_delta: float = 0.0, mode: str = "min") -> Progress:
+    """The state after an epoch; an improvement is more than `min_delta` better than the best, and never NaN."""
+    sign = 1 if mode == "min" else -1
+    improved = not math.isnan(value) and (state.best_epoch < 0 or sign * value < sign * state.best - min_delta)
+    return Progress(value, epoch, 0) if improved else dataclasses.replace(state, wait=state.wait + 1)
+
+
+class EarlyStopping(keras.callbacks.Callback):
+    """Stop when a value has not improved for `patience` epochs in a row, and go back to the weights of its best epoch.
+
+    Args:
+        monitor: the name of the value among those of an epoch.
+        patience: epochs without improvement after which training ends, 1 or more.
+        min_delta: how much better than the best an improvement must be, 0 or more.
+        mode: "min" or "max", whichever is better.
+        restore_best_weights: whether, when training ends for any reason, the model gets the weights of its best epoch
+            (its optimizer does not).
+
+    Attributes:
+        progress: where it stands.
+        stopped_epoch: the epoch after which training was ended, or None.
+
+    Raises:
+        ValueError: an argument out of its range; or, in training, no such value.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        patience: int = 1,
+        min_delta: float = 0.0,
+        mode: str = "min",
+        restore_best_weights: bool = True,
+    ) -> None:
+        super().__init__()
+        if patience < 1 or not min_delta >= 0 or mode not in MODES:
+            raise ValueError(
+                f"expected patience of 1 or more, min_delta of 0 or more, and mode of {' or '.join(MODES)}; "
+                f"got {patience}, {min_delta} and {mode!r}"
+            )
+        self.monitor, self.patience, self.min_delta, self.mode = monitor, patience, min_delta, mode
+        self.restore_best_weights = restore_best_weights
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Forget an earlier run."""
+        del logs
+        self.progress = Progress()
+        self.stopped_epoch: int | None = None
+        self._weights: list[np.ndarray] | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Note the value, keep the weights if it is the best, and stop if it has been too long."""
+        if self.monitor not in (logs or {}):
+            raise ValueError(f"no value {self.monitor!r} to stop by; there are: {', '.join(logs or {})}")
+        value = float((logs or {})[self.monitor])
+        self.progress = progress(self.progress, epoch, value, min_delta=self.min_delta, mode=self.mode)
+        if self.progress.wait == 0 and self.restore_best_weights:
+            self._weights = [np.array(weight) for weight in self.model.get_weights()]  # on torch they are views
+        elif self.progress.wait >= self.patience:
+            self.stopped_epoch, self.model.stop_training = epoch, True
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Restore the best weights."""
+        del logs
+        if self._weights is not None:
+            self.model.set_weights(self._weights)
+
+
+# A run that is watched
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What `Monitor` found after a training step.
+
+    Attributes:
+        step: steps done, from 1.
+        loss: of the probe.
+        gradient_norms: of the probe's loss with respect to each trainable weight, by the weight's path.
+        gradient_norm: of all of them.
+        update_ratio: of the training step just done.
+        layers: statistics of the outputs of each layer with weights or an activation, by name, in the model's order.
+        non_finite: the first layer whose output, or else the first weight whose gradient, holds NaN or infinity.
+    """
+
+    step: int
+    loss: float
+    gradient_norms: dict[str, float]
+    gradient_norm: float
+    update_ratio: float
+    layers: dict[str, Statistics]
+    non_finite: str | None
+
+
+class Monitor(keras.callbacks.Callback):
+    """Read a functional or sequential model at every so many training steps of `fit`, and leave the run as it was.
+
+    Args:
+        x: inputs of the probe, NumPy, in one batch; held out, or the readings flatter.
+        y: its targets.
+        loss: of targets and predictions; by default that with which the model was compiled.
+        every: steps from one reading to the next.
+
+    Attributes:
+        readings: in their order.
+
+    Raises:
+        ValueError: `every` is under 1.
+    """
+
+    def __init__(
+        self, x: Any, y: Any, *, loss: Callable[[Tensor, Tensor], Tensor] | None = None, every: int = 1
+    ) -> None:
+        super().__init__()
+        if every < 1:
+            raise ValueError(f"`every` must be at least 1; it is {every}")
+        self.x, self.y, self.loss, self.every = x, y, loss, every
+        self.readings: list[Reading] = []
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Make a second model of the same layers, which gives their outputs."""
+        del logs
+        self._step = 0
+        layers = [layer for layer in self.model.layers if layer.weights or hasattr(layer, "activation")]
+        self._names = [layer.name for layer in layers]
+        inputs = self.model.inputs
+        watched = keras.Model(
+            inputs[0] if len(inputs) == 1 else inputs, [*(layer.output for layer in layers), *self.model.outputs]
+        )
+        self._weights = watched.trainable_variables
+        self._probe = _compiled(watched, keras.losses.get(self.loss or self.model.loss))
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Before a step that is due: copy the weights, which it changes in place."""
+        del batch, logs
+        self._step += 1
+        if self._step % self.every == 0:
+            self._before = self._copied()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """After a step that is due: probe."""
+        del batch, logs
+        if self._step % self.every == 0:
+            ratio = float(update_ratio(self._before, self._copied()))
+            loss, outputs, norms = self._probe(self.x, self.y)
+            shapes = [layer.output.shape for layer in map(self.model.get_layer, self._names)]
+            counts = [len(self.x) * math.prod(shape[1:-1]) for shape in shapes]
+            layers = dict(zip(self._names, map(_read, counts, outputs), strict=True))
+            each = {weight.path: float(norm) for weight, norm in zip(self._weights, norms.each, strict=True)}
+            suspects = {name: layer.deviations for name, layer in layers.items()} | each
+            non_finite = next((name for name, value in suspects.items() if not np.isfinite(value).all()), None)
+            self.readings.append(Reading(self._step, float(loss), each, float(norms.total), ratio, layers, non_finite))
+
+    def _copied(self) -> list[np.ndarray]:
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()  # Keras's training loop on JAX holds the weights elsewhere
+        return [np.array(_numpy(weight)) for weight in self._weights]
+
+
+def _compiled(watched: keras.Model, loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Any]:
+    """From x and y to loss, moments of each output but the last, and gradient norms, in inference mode."""
+
+    def measured(y: Tensor, outputs: list[Tensor]) -> tuple[Tensor, list[Any]]:
+        *activations, prediction = outputs
+        return ops.mean(loss(y, prediction)), [_moments(each) for each in activations]
+
+    match keras.backend.backend():
+        case "tensorflow":
+            import tensorflow as tf
+
+            @tf.function(jit_compile=False)
+            def probe(x: Tensor, y: Tensor) -> Any:
+                with tf.GradientTape() as tape:
+                    value, moments = measured(y, watched(x, training=False))
+                gradients = tape.gradient(value, [weight.value for weight in watched.trainable_variables])
+                return value, moments, gradient_norms(gradients)
+
+        case "jax":
+            import jax
+
+            def stateless(trainable: Any, fixed: Any, x: Tensor, y: Tensor) -> Any:
+                return measured(y, watched.stateless_call(trainable, fixed, x, training=False)[0])
+
+            differentiated = jax.jit(jax.value_and_grad(stateless, has_aux=True))
+
+            def probe(x: Tensor, y: Tensor) -> Any:
+                trainable, fixed = watched.trainable_variables, watched.non_trainable_variables
+                (value, moments), gradients = differentiated(
+                    [v.value for v in trainable], [v.value for v in fixed], x, y
+                )
+                return value, moments, gradient_norms(gradients)
+
+        case _:
+            import torch
+
+            def probe(x: Tensor, y: Tensor) -> Any:
+                value, moments = measured(ops.convert_to_tensor(y), watched(x, training=False))
+                weights = [weight.value for weight in watched.trainable_variables]
+                return value.detach(), moments, gradient_norms(torch.autograd.grad(value, weights, allow_unused=True))
+
+    return probe
