@@ -286,9 +286,9 @@ def train_on_micro_batches(model: keras.Model, x: Tensor, y: Tensor, *, size: in
     loss = 0.0
     for begin in range(0, examples, size):
         part = slice(begin, begin + size)
-        count = len(x[part])
-        # Keras takes the mean over micro-batches; this weight makes it one over examples.
-        weight = np.full(count, count * micro_batches / examples, "float32")
+        share = len(x[part]) * micro_batches / examples
+        # Keras takes the mean over micro-batches; this weight, where it is not 1, makes it one over examples.
+        weight = None if examples % size == 0 else np.full(len(x[part]), share, "float32")
         loss += model.train_on_batch(x[part], y[part], sample_weight=weight, return_dict=True)["loss"] / micro_batches
     return float(loss)
 
