@@ -84,8 +84,8 @@ class Profile:
     lines: int
 
 
-OPERATION = re.compile(r"[^: ]*:(\w+)|EagerLocalExecute: (?!__)(\w+)")
-"""How TensorFlow's trace names an operation, `node:Type`, or one that is run eagerly (and is no function)."""
+OPERATION = re.compile(r"[^: ]*:(\w+)|EagerLocalExecute: (?!__|SyncDevice)(\w+)")
+"""How TensorFlow's trace names an operation: `node:Type`, or by its type alone where it is run eagerly."""
 
 
 def profile(function: Callable[[], Any], steps: int = 10, folder: str | None = None) -> Profile:

@@ -38,12 +38,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from reference._profiling import Memory as Memory
-from reference._profiling import Profile as Profile
-from reference._profiling import Row as Row
-from reference._profiling import device_memory as device_memory
-from reference._profiling import host_memory as host_memory
-from reference._profiling import profile as profile
+from reference._profiling import Memory, Profile, Row, device_memory, host_memory, profile  # noqa: F401 - the contract's
 
 Tensor = Any  # a tensor of the backend in use, or what it converts: a NumPy array, a keras.Variable
 MODES = ("min", "max")

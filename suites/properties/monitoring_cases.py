@@ -1,0 +1,242 @@
+"""What is drawn for the properties of monitoring, and how runs are watched, stopped and profiled."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from hypothesis import strategies as st
+
+from suites.implementations import NotProvided
+from suites.properties.numerics import to_numpy
+from suites.subjects import Subject
+
+
+@dataclass(frozen=True, eq=False)
+class Gradients:
+    """Gradients of some weights, None where a weight has no influence: numbers that every precision represents."""
+
+    arrays: tuple[np.ndarray | None, ...]
+
+    def scaled(self, factor: float) -> Gradients:
+        """All multiplied by a number."""
+        return Gradients(tuple(None if array is None else array * factor for array in self.arrays))
+
+    def tensors(self, dtype: str) -> list[Any]:
+        """As tensors of a dtype."""
+        return [None if array is None else keras.ops.convert_to_tensor(array, dtype=dtype) for array in self.arrays]
+
+    def __repr__(self) -> str:
+        return f"Gradients({[None if array is None else array.tolist() for array in self.arrays]})"
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """Activations (B, ..., C) of a layer, batch by batch."""
+
+    arrays: tuple[np.ndarray, ...]
+
+    def __repr__(self) -> str:
+        return f"Batches({[array.tolist() for array in self.arrays]})"
+
+
+@dataclass(frozen=True)
+class Values:
+    """A value after each epoch, and how early stopping is asked to treat them."""
+
+    values: tuple[float, ...]
+    patience: int = 1
+    min_delta: float = 0.0
+    mode: str = "min"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments of early stopping."""
+        return {"patience": self.patience, "min_delta": self.min_delta, "mode": self.mode}
+
+
+def eighths(shape: tuple[int, ...]) -> st.SearchStrategy[np.ndarray]:
+    """Multiples of 1/8 from -4 to 4."""
+    size = math.prod(shape)
+    numbers = st.lists(st.integers(-32, 32), min_size=size, max_size=size)
+    return numbers.map(lambda drawn: np.array(drawn, np.float64).reshape(shape) / 8)
+
+
+SHAPES = ((1,), (3,), (2, 3))
+
+
+def gradients() -> st.SearchStrategy[Gradients]:
+    """Of one to four weights, few shapes, since JAX compiles for each."""
+    one = st.none() | st.sampled_from(SHAPES).flatmap(eighths)
+    return st.lists(one, min_size=1, max_size=4).map(tuple).map(Gradients)
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> Batches:
+    """One to four batches of two units, around 0 or far from it."""
+    far = draw(st.sampled_from((0.0, 0.0, 1024.0)))
+    places = draw(st.sampled_from(((), (2,))))
+    sizes = draw(st.lists(st.integers(1, 3), min_size=1, max_size=4))
+    return Batches(tuple(draw(eighths((size, *places, 2))) + far for size in sizes))
+
+
+def values() -> st.SearchStrategy[Values]:
+    """Up to eight epochs, with ties and NaN."""
+    number = st.integers(-8, 8).map(lambda n: n / 4) | st.just(math.nan)
+    return st.builds(
+        Values,
+        st.lists(number, min_size=1, max_size=8).map(tuple),
+        st.integers(1, 3),
+        st.sampled_from((0.0, 0.5)),
+        st.sampled_from(("min", "max")),
+    )
+
+
+# Early stopping
+
+
+@functools.cache
+def _followed() -> keras.Model:
+    """A model with one weight, which tells the epoch."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    model.compile("sgd", "mse")
+    return model
+
+
+def followed(subject: Subject, case: Values, **options: Any) -> tuple[int | None, float]:
+    """The epoch after which early stopping ends a run of these values, and the weight after it: its epoch's number."""
+    __tracebackhide__ = True
+    model = _followed()
+    callback = subject.EarlyStopping(monitor="val_loss", **case.options, **options)
+    callback.set_model(model)
+    model.stop_training = False
+    callback.on_train_begin()
+    stopped = None
+    for epoch, value in enumerate(case.values):
+        model.set_weights([np.array([[epoch]], "float32")])
+        callback.on_epoch_begin(epoch)
+        callback.on_epoch_end(epoch, {"loss": 0.0, "val_loss": value})
+        if model.stop_training:
+            stopped = epoch
+            break
+    callback.on_train_end()
+    return stopped, float(to_numpy(model.get_weights()[0])[0, 0])
+
+
+# Runs of training
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run leaves behind."""
+
+    variables: dict[str, np.ndarray]
+    traces: int
+    drawn: tuple[float, ...]
+
+
+def trained(callbacks: Sequence[Any]) -> Trained:
+    """Six steps of a small net with BN and dropout, and what is drawn at random after it."""
+    keras.utils.set_random_seed(11)
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(8, activation="relu", name="first"),
+            keras.layers.BatchNormalization(name="normalization"),
+            keras.layers.Dropout(0.5, name="dropout"),
+            keras.layers.Dense(3, name="last"),
+        ],
+        name="net",
+    )
+    traces = 0
+    crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def loss(targets: Any, logits: Any) -> Any:
+        nonlocal traces
+        traces += 1
+        return crossentropy(targets, logits)
+
+    x, y = data()
+    model.compile(keras.optimizers.Adam(0.125), loss, jit_compile=False)
+    model.fit(x, y, batch_size=8, epochs=2, shuffle=True, verbose=0, callbacks=list(callbacks))
+    variables = {f"{i} {v.name}": to_numpy(v) for i, v in enumerate([*model.variables, *model.optimizer.variables])}
+    drawn = (float(to_numpy(keras.random.uniform(()))), random.random())
+    return Trained(variables, traces, drawn)
+
+
+def data(rows: int = 24) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs (B, 4) and classes (B,)."""
+    generator = np.random.default_rng(3)
+    return generator.integers(-16, 16, (rows, 4)).astype("float32") / 8, generator.integers(0, 3, rows)
+
+
+@functools.cache
+def unwatched() -> Trained:
+    """The run that nobody watches."""
+    return trained(())
+
+
+def probe_loss(targets: Any, logits: Any) -> Any:
+    """Another function than the one that is compiled into the step, so that its traces are not counted."""
+    return keras.losses.sparse_categorical_crossentropy(targets, logits, from_logits=True)
+
+
+# Profiles
+
+
+def profiled(subject: Subject, function: Callable[[], Any], steps: int) -> Any:
+    """The subject's profile of a function, where it has one for this backend."""
+    __tracebackhide__ = True
+    profile = subject.profile
+    try:
+        return profile(function, steps=steps)
+    except NotImplementedError as error:
+        raise NotProvided(f"profile: {error}") from None
+
+
+def products(size: int, count: int) -> Callable[[], Any]:
+    """A function that does so many matrix products in a row, and a rectifier, in a graph where TensorFlow has one."""
+    square = keras.ops.convert_to_tensor(np.eye(size, dtype="float32"))
+
+    def step() -> Any:
+        result = square
+        for _ in range(count):
+            result = keras.ops.matmul(result, square)
+        return keras.ops.relu(result)
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(step)
+    return step
+
+
+def require(function: Callable[..., Any], name: str, title: str) -> None:
+    """Leave out a property that needs an argument which a function does not take."""
+    parameters = inspect.signature(function).parameters
+    if name not in parameters and not any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        raise NotProvided(f"{title} takes no `{name}`")
+
+
+def check(holds: Any, message: str) -> None:
+    """Fail with this message and no more, where a bare assert would print its operands too."""
+    __tracebackhide__ = True
+    if not holds:
+        raise AssertionError(message)
+
+
+def check_refused(what: str, function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+    """Fail unless the function raises ValueError."""
+    __tracebackhide__ = True
+    try:
+        function(*arguments, **options)
+    except ValueError:
+        return
+    check(False, f"{what} was accepted")
