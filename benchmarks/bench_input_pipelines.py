@@ -6,6 +6,7 @@ Without the technique nothing is cached, functions see one element at a time, an
 """
 
 import functools
+import itertools
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -25,7 +26,7 @@ FILES = 4
 BOUNDARIES = (6, 8, 10)
 """Lengths at which a bucket of words ends."""
 
-BUSY_S = 0.002
+BUSY_S, REST_S = 0.002, 0.0005
 
 _FOLDERS: list[tempfile.TemporaryDirectory[str]] = []
 """Removed at the end of the worker, which reads them until then."""
@@ -86,17 +87,29 @@ def _epoch(subject: Any, parameters: Mapping[str, int], operation: str, chosen: 
     known = subject.Options.__dataclass_fields__
     options = subject.Options(**{name: value for name, value in wanted.items() if name in known})
     pipeline = [*SOURCES.values()][parameters["source"]](subject, count, options)
-    dataset = pipeline.epochs(1)
-    again = iter(dataset) is not dataset  # else it is a generator, which is good for one epoch
+    batches, steps = iter(pipeline.epochs()), pipeline.steps or count // rows
 
     def epoch() -> Any:
-        """From the first batch to the last: nothing is made in advance while the clock stands still."""
-        for last in dataset if again else pipeline.epochs(1):
+        for batch in itertools.islice(batches, steps):
+            last = batch
             if operation == "feed":
                 time.sleep(BUSY_S)
+        _come_to_rest()
         return np.asarray(last[0])
 
     return epoch
+
+
+def _come_to_rest() -> None:
+    """Wait until no thread of this process works.
+
+    What is made in advance would otherwise be made while others are timed, and be taken for nothing in the next round.
+    A step that begins and ends with full buffers pays for as many batches as it takes.
+    """
+    before = -1.0
+    while (used := time.process_time()) - before > REST_S / 2:
+        before = used
+        time.sleep(REST_S)
 
 
 def _of_arrays(subject: Any, count: int, options: Any) -> Any:

@@ -7,7 +7,7 @@ A PyDataset says which elements batch i has; the workers, the queue, and their o
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -67,7 +67,7 @@ class Pipeline(plain.Pipeline):
             epoch += 1
 
 
-def _taken(dataset: Batches) -> Iterator[Any]:
+def _taken(dataset: Batches) -> Generator[Any, None, None]:
     """The batches of a dataset, in order, as `fit` takes them."""
     if dataset.workers == 1:
         yield from dataset
