@@ -1,9 +1,8 @@
 """What is drawn for the properties of checkpointing, and how one training step is taken on each backend."""
 
-import gc
 import inspect
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +12,10 @@ from hypothesis import strategies as st
 from keras import layers, ops
 
 from suites.implementations import NotProvided
+from suites.properties.checkpointing_steps import Function, Step, check, step, tensor_of
 from suites.properties.numerics import to_numpy
+from suites.properties.oracles import checkpointing as oracle
 from suites.subjects import Subject
-
-Function = Callable[..., Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,193 +67,14 @@ def chain_function(kernels: Sequence[keras.Variable], activation: Function = ops
     return chain
 
 
-# One step
-
-
-@dataclass(frozen=True)
-class Step:
-    """What a training step gives: the function's value, and gradients to its arguments and to variables.
-
-    A gradient is None where the backend knows of no connection.
-    """
-
-    value: np.ndarray
-    to_arguments: list[np.ndarray | None]
-    to_variables: list[np.ndarray | None]
-
-
-def step(
-    function: Function,
-    *arguments: Any,
-    cotangent: Any = 1.0,
-    variables: Sequence[keras.Variable] = (),
-    state: Sequence[keras.Variable] = (),
-    mode: str = "eager",
-) -> Step:
-    """Run a function forward and backward, once.
-
-    Args:
-        function: of tensors, to one floating-point tensor.
-        arguments: floating-point tensors.
-        cotangent: the gradient of the loss with respect to the value; broadcast to it.
-        variables: those to which gradients are wanted.
-        state: those that the function assigns to; JAX has to be told.
-        mode: "eager"; "compiled", into a graph or by JAX; or "xla". PyTorch knows "eager" only and takes it for all.
-    """
-    take = {"tensorflow": _tensorflow_step, "jax": _jax_step, "torch": _torch_step}[keras.backend.backend()]
-    value, gradients = take(function, arguments, cotangent, variables, state, mode)
-    found = [None if gradient is None else to_numpy(gradient) for gradient in gradients]
-    return Step(to_numpy(value), found[: len(arguments)], found[len(arguments) :])
-
-
-def _upstream(value: Any, cotangent: Any) -> Any:
-    return ops.broadcast_to(ops.cast(cotangent, value.dtype), value.shape)
-
-
-def _tensorflow_step(
-    function: Function, arguments: Any, cotangent: Any, variables: Any, _state: Any, mode: str
-) -> tuple[Any, list[Any]]:
-    import tensorflow as tf
-
-    def run(*tensors: Any) -> tuple[Any, list[Any]]:
-        with tf.GradientTape() as tape:
-            tape.watch(tensors)
-            value = function(*tensors)
-        targets = [*tensors, *(variable.value for variable in variables)]
-        gradients = tape.gradient(value, targets, _upstream(value, cotangent))
-        return value, [gradient if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients]
-
-    return (run if mode == "eager" else tf.function(run, jit_compile=mode == "xla", autograph=False))(*arguments)
-
-
-def _torch_step(
-    function: Function, arguments: Any, cotangent: Any, variables: Any, _state: Any, _mode: str
-) -> tuple[Any, list[Any]]:
-    import torch
-
-    tensors = [tensor.detach().requires_grad_() for tensor in arguments]
-    value = function(*tensors)
-    targets = [*tensors, *(variable.value for variable in variables)]
-    gradients = torch.autograd.grad(value, targets, _upstream(value, cotangent), allow_unused=True)
-    return value.detach(), list(gradients)
-
-
-def _jax_step(
-    function: Function, arguments: Any, cotangent: Any, variables: Any, state: Any, mode: str
-) -> tuple[Any, list[Any]]:
-    import jax
-
-    def run(tensors: Any, values: Any, before: Any) -> tuple[Any, list[Any], list[Any]]:
-        def forward(tensors: Any, values: Any) -> tuple[Any, list[Any]]:
-            pairs = [*zip(variables, values, strict=True), *zip(state, before, strict=True)]
-            with keras.StatelessScope(pairs) as scope:
-                result = function(*tensors)
-            return result, [scope.get_current_value(variable) for variable in state]
-
-        value, pull_back, after = jax.vjp(forward, tensors, values, has_aux=True)
-        return value, [gradient for each in pull_back(_upstream(value, cotangent)) for gradient in each], after
-
-    given = (list(arguments), [variable.value for variable in variables], [variable.value for variable in state])
-    value, gradients, after = (run if mode == "eager" else jax.jit(run))(*given)
-    for variable, new in zip(state, after, strict=True):
-        variable.assign(new)
-    return value, gradients
-
-
-def second_derivative(function: Function, at: float) -> float:
-    """The second derivative of `function(x) ** 2` at a number, as the gradient of the gradient."""
-    x = tensor_of(at)
-    match keras.backend.backend():
-        case "jax":
-            import jax
-
-            return float(jax.grad(jax.grad(lambda x: function(x) ** 2))(x))
-        case "torch":
-            import torch
-
-            x = x.detach().requires_grad_()
-            first = torch.autograd.grad(function(x) ** 2, x, create_graph=True)[0]
-            return float(torch.autograd.grad(first, x)[0])
-        case _:
-            import tensorflow as tf
-
-            with tf.GradientTape() as outer:
-                outer.watch(x)
-                with tf.GradientTape() as inner:
-                    inner.watch(x)
-                    y = function(x) ** 2
-                first = inner.gradient(y, x)
-            found = outer.gradient(first, x)
-            return float("nan") if found is None else float(found)
-
-
-# Counting
-
-
-def counted(function: Function) -> tuple[Function, list[int]]:
-    """The function, and a list that grows by one whenever it is run (eagerly), not when it is merely traced."""
-    runs: list[int] = []
-
-    def counting(*args: Any, **kwargs: Any) -> Any:
-        if keras.backend.backend() == "jax":
-            import jax
-
-            jax.debug.callback(lambda: runs.append(1))
-        else:
-            runs.append(1)
-        return function(*args, **kwargs)
-
-    return counting, runs
-
-
-def kept_between_passes(function: Function, inputs: np.ndarray) -> int:
-    """How many tensors of the inputs' shape are alive, beside the result, when the backward pass is about to begin.
-
-    Tensors that share memory count once, and the inputs are among them. Their shape should occur nowhere else.
-    """
-    count = {"tensorflow": _tensorflow_kept, "jax": _jax_kept, "torch": _torch_kept}[keras.backend.backend()]
-    return count(function, tensor_of(inputs))
-
-
-def _living(kind: type) -> list[Any]:
-    """All objects of a type that can still be reached; their `__class__`, which may be anything, is not asked."""
-    gc.collect()
-    return [each for each in gc.get_objects() if issubclass(type(each), kind)]
-
-
-def _tensorflow_kept(function: Function, x: Any) -> int:
-    import tensorflow as tf
-
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        y = function(x)
-    places = {np.asarray(memoryview(each)).ctypes.data for each in _living(tf.Tensor) if each.shape == x.shape}
-    assert tape.gradient(y, x) is not None, "the function's result does not depend on its input"
-    return len(places - {np.asarray(memoryview(y)).ctypes.data})
-
-
-def _torch_kept(function: Function, x: Any) -> int:
-    import torch
-
-    saved: list[Any] = []
-
-    def pack(tensor: Any) -> Any:
-        saved.append(tensor.detach())  # shares memory; the tensor itself would hold on to the node that holds it
-        return saved[-1]
-
-    x = x.detach().requires_grad_()
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda packed: packed):
-        y = function(x)
-    alive = [*saved, *(each for each in _living(torch.Tensor) if each.shape == x.shape)]
-    return len({each.data_ptr() for each in alive} - {y.data_ptr()})
-
-
-def _jax_kept(function: Function, x: Any) -> int:
-    import jax
-
-    y, pull_back = jax.vjp(function, x)
-    alive = [each for each in (x, *jax.tree_util.tree_leaves(pull_back)) if each.shape == x.shape]
-    return len({each.unsafe_buffer_pointer() for each in alive} - {y.unsafe_buffer_pointer()})
+def step_of_chain(subject: Subject, case: Chain, mode: str) -> tuple[Step, oracle.Pass]:
+    """A step of the checkpointed chain in the compute dtype, and the truth."""
+    kernels = captured(case.kernels)
+    inputs = tensor_of(case.inputs, subject.compute_dtype)
+    found = step(
+        subject.checkpoint(chain_function(kernels)), inputs, cotangent=case.cotangent, variables=kernels, mode=mode
+    )
+    return found, oracle.chain(case.inputs, case.kernels, case.cotangent)
 
 
 # Layers
@@ -356,13 +176,46 @@ def takes(function: Function, name: str) -> bool:
     return name in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
 
 
-def tensor_of(array: Any, dtype: str = "float32") -> Any:
-    """A tensor of a floating-point dtype."""
-    return ops.convert_to_tensor(np.asarray(array), dtype=dtype)
+# Functions
 
 
-def check(holds: Any, message: str) -> None:
-    """Fail with this message and no more, where a bare assert would print its operands too."""
-    __tracebackhide__ = True
-    if not holds:
-        raise AssertionError(message)
+def nested(tensors: dict[str, Any], *, scale: Any, double: bool = False) -> dict[str, Any]:
+    """A nest in, a nest out, with an option, and a result that has no gradient."""
+    product = tensors["left"] * tensors["right"] * scale
+    large = ops.cast(tensors["left"] > 1, "int32")
+    return {"sums": [product + tensors["left"], large], "product": product * (1 + double)}
+
+
+def step_of_nest(function: Any, mode: str) -> Step:
+    """A step of `nested`, or of what has been made of it."""
+
+    def run(left: Any, right: Any, scale: Any) -> Any:
+        results = function({"left": left, "right": right}, scale=scale, double=True)
+        check(set(results) == {"sums", "product"}, f"results are nested as {keras.tree.map_structure(type, results)}")
+        kind = keras.backend.standardize_dtype(results["sums"][1].dtype)
+        check(kind == "int32", f"a result of int32 comes back as {kind}")
+        return results["sums"][0] + results["product"] * ops.cast(results["sums"][1], "float32")
+
+    return step(run, *(tensor_of(values) for values in ([1.0, 2.0], [3.0, -1.0], [2.0, 4.0])), mode=mode)
+
+
+def dropped(rate: float, seed: int) -> tuple[layers.Layer, keras.Variable]:
+    """A dropout layer, and the state of its random numbers."""
+    layer = layers.Dropout(rate, seed=seed)
+    return layer, layer.seed_generator.state
+
+
+def weights_after_fit(wrap: Any) -> list[np.ndarray]:
+    """The weights after `fit` on one batch, of layers that ask for `training`, draw, and count; nothing rounds."""
+    chosen = [
+        layers.Dense(2, activation="relu", kernel_initializer="ones"),
+        layers.Dropout(0.5, seed=2),
+        Counting(),
+        layers.Dense(2, kernel_initializer="ones"),
+    ]
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, wrap(chosen)(inputs))
+    model.compile(keras.optimizers.SGD(0.5), "mse", jit_compile=False)
+    x = np.array([[1.0, 2.0], [3.0, 4.0], [0.0, 1.0], [2.0, 0.0]], "float32")
+    model.fit(x, x[:, ::-1], batch_size=4, shuffle=False, verbose=0)
+    return [to_numpy(weight.value) for weight in model.weights]

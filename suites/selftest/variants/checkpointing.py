@@ -252,7 +252,8 @@ def cut_by(lengths: Callable[..., tuple[int, ...]]) -> SimpleNamespace:
         reference.CheckpointedSequential.__init__(self, layers, segments, **kwargs)
         self.lengths = lengths(len(self.layers), self.segments)
 
-    return override(sequence(__init__=init), segment_lengths=lengths)
+    layer = type("CheckpointedSequential", (reference.CheckpointedSequential,), {"__init__": init})
+    return override(reference, CheckpointedSequential=layer, segment_lengths=lengths)
 
 
 def overlapping(self: Any, inputs: Any, training: Any = None) -> Any:  # noqa: ARG001
