@@ -164,7 +164,7 @@ def trained(callbacks: Sequence[Any]) -> Trained:
         return crossentropy(targets, logits)
 
     x, y = data()
-    model.compile(keras.optimizers.Adam(0.125), loss, jit_compile=False)
+    model.compile(keras.optimizers.SGD(0.125, momentum=0.5), loss, jit_compile=False)
     model.fit(x, y, batch_size=8, epochs=2, shuffle=True, verbose=0, callbacks=list(callbacks))
     variables = {f"{i} {v.name}": to_numpy(v) for i, v in enumerate([*model.variables, *model.optimizer.variables])}
     drawn = (float(to_numpy(keras.random.uniform(()))), random.random())

@@ -111,6 +111,7 @@ def test_weights_follow_their_distribution(subject: Subject, kernel: Kernel) -> 
 
 @example(kernel=Kernel((1024, 1024), "dense", "he_truncated_normal"))  # so many that a rare one outside is among them
 @example(kernel=WIDE.but(scheme="glorot_uniform"))
+@example(kernel=Kernel((384, 96), "dense", "glorot_uniform"))
 @given(kernel=large_kernels().filter(lambda kernel: np.isfinite(kernel.law.limit)))
 def test_weights_stay_within_limits(subject: Subject, kernel: Kernel) -> None:
     """Uniform weights stay within sqrt(3) standard deviations, truncated ones within 2 of the normal one (2.27)."""

@@ -239,7 +239,7 @@ def test_nan_is_never_the_best(subject: Subject) -> None:
 
 @pytest.mark.structure
 def test_watching_leaves_the_run_as_it_was(subject: Subject) -> None:
-    """A watched run ends with the weights, statistics, slots, seeds and traces of one that nobody watches, to the bit."""
+    """A watched run ends with the weights, statistics, slots, seeds and traces of an unwatched one, to the bit."""
     x, y = data(8)
     monitor = subject.Monitor(x, y, loss=probe_loss, every=2)
     watched, free = trained([monitor]), unwatched()

@@ -29,7 +29,7 @@ KNOWN_DEFECTS = {
     "mean_and_variance_follow_the_scheme": KnownDefect(
         "Uniform weights in bfloat16 are drawn in bfloat16, from 128 numbers whose mean is under zero.",
         precisions=("mixed_bfloat16",),
-        backends=("tensorflow",),
+        backends=("tensorflow", "jax"),
     ),
     "orthogonal_kernels_are_orthogonal": KnownDefect(
         "The QR decomposition runs in the dtype asked for: inexactly in float16, and not at all in bfloat16.",
