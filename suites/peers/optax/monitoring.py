@@ -1,4 +1,4 @@
-"""`optax.global_norm`, on whichever backend made the gradients."""
+"""`optax.tree.norm`, on whichever backend made the gradients."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ KNOWN_DEFECTS = {
 
 
 def gradient_norms(gradients: Sequence[Any]) -> tuple[list[Any], Any]:
-    """`optax.global_norm` of each and of all; None is an empty tree."""
+    """`optax.tree.norm` of each and of all; None is an empty tree."""
     own = [None if gradient is None else jnp.asarray(ops.convert_to_numpy(gradient)) for gradient in gradients]
-    return [jnp.asarray(optax.global_norm(gradient)) for gradient in own], jnp.asarray(optax.global_norm(own))
+    return [jnp.asarray(optax.tree.norm(gradient)) for gradient in own], jnp.asarray(optax.tree.norm(own))

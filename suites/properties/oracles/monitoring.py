@@ -55,7 +55,8 @@ def moments(batches: Sequence[np.ndarray]) -> Moments:
 def moments_error(batches: Sequence[np.ndarray]) -> Moments:
     """Bounds for two passes over each batch in float32, and a merge in float32 or wider after each."""
     unit = UNIT_ROUNDOFF["float32"]
-    count, seen, total = 0, [], Moments(np.zeros(()), np.zeros(()), np.zeros((), bool))
+    count, total = 0, Moments(np.zeros(()), np.zeros(()), np.zeros((), bool))
+    seen: list[np.ndarray] = []
     for batch in batches:
         x = batch.reshape(-1, batch.shape[-1])  # (n, C)
         n, size = len(x), np.abs(x).mean(0)

@@ -156,9 +156,8 @@ class Repeating(reference.VarianceScaling):
 class SeedIgnored(reference.VarianceScaling):
     """The seed is accepted and ignored."""
 
-    def __init__(self, *arguments: Any, seed: int | None = None, **options: Any) -> None:
-        del seed
-        super().__init__(*arguments, seed=3, **options)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **{**options, "seed": 3})
 
 
 class Unrepeatable(reference.VarianceScaling):

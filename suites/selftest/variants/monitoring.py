@@ -79,7 +79,7 @@ def ratio_with_epsilon(before: Sequence[Any], after: Sequence[Any]) -> Any:
 
 def last_non_finite(tensors: Mapping[str, Any]) -> str | None:
     """The last in place of the first."""
-    return reference.first_non_finite(dict(reversed(tensors.items())))
+    return reference.first_non_finite(dict(reversed(list(tensors.items()))))
 
 
 def first_nan(tensors: Mapping[str, Any]) -> str | None:

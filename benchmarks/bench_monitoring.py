@@ -1,0 +1,93 @@
+"""Races of monitoring: what it costs to read a small convolutional network while it trains on digits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from benchmarks.races import test_race  # noqa: F401 - the one test function; pytest collects it here
+from benchmarks.workload import Workload
+
+ROWS = 64
+"""Examples in a training step, and in the probe."""
+
+WORKLOADS = tuple(
+    Workload(
+        "monitoring",
+        f"every-{every}",
+        {"every": every, "width": 32, "side": 16, "batch": ROWS * every},
+        {"quick": ("train",) if every in (1, 10) else (), "standard": ("train",), "paper": ("train",)},
+    )
+    for every in (1, 10, 100)
+)
+
+
+def preload() -> None:
+    """Read the digits once, in the server."""
+    from datasets import digits
+
+    digits.load()
+
+
+def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:
+    """One step is as many training steps as lie from one reading to the next, and that reading.
+
+    Returns:
+        A function of no arguments that gives the last loss.
+    """
+    del operation  # there is one
+    probe = _digits(parameters["side"], seed)[1]
+    model, train = _training(subject.precision, parameters, seed)
+    monitor = subject.Monitor(*probe, every=parameters["every"])
+    monitor.set_model(model)
+    monitor.on_train_begin()
+
+    def watched() -> Any:
+        monitor.readings.clear()
+        for batch in range(parameters["every"]):
+            monitor.on_train_batch_begin(batch)
+            loss = train()
+            monitor.on_train_batch_end(batch)
+        return loss
+
+    return watched
+
+
+def without(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:
+    """The same training steps, with nobody watching."""
+    del operation
+    _, train = _training(subject.precision, parameters, seed)
+
+    def unwatched() -> Any:
+        for _ in range(parameters["every"]):
+            loss = train()
+        return loss
+
+    return unwatched
+
+
+def _training(precision: str, parameters: Mapping[str, int], seed: int) -> tuple[Any, Callable[[], Any]]:
+    """A compiled network of two convolutions with BN, and its training step on a batch of digits."""
+    import keras
+    from keras import layers
+
+    side, width = parameters["side"], parameters["width"]
+    stack: list[Any] = [keras.Input((side, side, 1))]
+    for _ in range(2):
+        stack += [layers.Conv2D(width, 3, padding="same", use_bias=False, dtype=precision)]
+        stack += [layers.BatchNormalization(dtype=precision), layers.ReLU(dtype=precision)]
+    stack += [layers.GlobalAveragePooling2D(dtype=precision), layers.Dense(10, dtype="float32")]
+    model = keras.Sequential(stack)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype="float32")
+    model.compile(keras.optimizers.SGD(0.01, momentum=0.9), loss, jit_compile=False)
+    x, y = (keras.ops.convert_to_tensor(array) for array in _digits(side, seed)[0])
+    return model, lambda: model.train_on_batch(x, y)
+
+
+def _digits(side: int, seed: int) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    """Images and labels of a training batch, and as many that were held out."""
+    from datasets import digits
+
+    split = digits.split(side=side, seed=seed)
+    parts = [(part.images[:ROWS], part.labels[:ROWS]) for part in (split.train, split.validation)]
+    return parts[0], parts[1]
