@@ -206,12 +206,11 @@ class LossScaledOptimizer(keras.optimizers.LossScaleOptimizer):
     """Another optimizer with dynamic loss scaling around it, for `compile` and `fit` or a loop of one's own.
 
     Being a `LossScaleOptimizer` of Keras, it has the same variables, and `compile` leaves it as it is: under
-    "mixed_float16" any other gets a loss scale around it unasked, and the gradients would be divided twice.
+    "mixed_float16" any other gets a loss scale around it unasked, and gradients are divided twice.
 
     Args:
         inner: the optimizer, or its name. Clipping, decay and averages are its business, and see unscaled gradients.
         law: how the scale moves; `LossScale()` if None.
-        name: the optimizer's name.
 
     Raises:
         ValueError: `inner` scales the loss itself.

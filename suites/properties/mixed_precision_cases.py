@@ -112,7 +112,10 @@ def law(subject: Subject, **settings: Any) -> Any:
 
 def state_of(optimizer: Any) -> State:
     """The state of an optimizer, or of a pure state machine, as numbers."""
+    __tracebackhide__ = True
     state = getattr(optimizer, "state", optimizer)
+    if not (hasattr(state, "scale") and hasattr(state, "good_steps")):
+        raise NotProvided(f"{type(optimizer).__name__} has no `state` with `scale` and `good_steps`")
     return float(state.scale), int(state.good_steps)
 
 
@@ -243,22 +246,24 @@ class Task:
         return network
 
     def train(
-        self, policy: str, optimizer: Any, finites: Sequence[bool] = (True,), *, eager: bool = True
-    ) -> tuple[np.ndarray, list[State]]:
-        """Train by `compile` and `train_on_batch`; where a step is to overflow, x is infinite.
-
-        Returns:
-            The kernel at the end, and the state after each step.
-        """
+        self,
+        policy: str,
+        optimizer: Any,
+        finites: Sequence[bool] = (True,),
+        *,
+        eager: bool = True,
+        after_step: Callable[[], Any] = lambda: None,
+    ) -> np.ndarray:
+        """The kernel after training by `compile` and `train_on_batch`; where a step is to overflow, x is infinite."""
         __tracebackhide__ = True
-        network, found = self.network(policy), []
+        network = self.network(policy)
         with quiet():
             network.compile(optimizer, linear_loss, run_eagerly=eager, jit_compile=False)
             for finite in finites:
                 x = self.x if finite else np.full_like(self.x, np.inf)
                 network.train_on_batch(x.astype(np.float32), self.y.astype(np.float32))
-                found.append(state_of(optimizer))
-        return to_numpy(network.trainable_variables[0]), found
+                after_step()
+        return to_numpy(network.trainable_variables[0])
 
 
 TASK = Task(

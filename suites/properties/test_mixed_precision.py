@@ -350,28 +350,33 @@ def test_training_does_not_depend_on_the_scale(subject: Subject) -> None:
     expected = oracle.trained(TASK.kernel, TASK.x, TASK.y, TASK.rate, 2)
     for scale in (1.0, 2.0**10):
         optimizer = scaled(subject, keras.optimizers.SGD(TASK.rate), initial=scale)
-        found, _ = TASK.train(subject.precision, optimizer, (True, True))
+        found = TASK.train(subject.precision, optimizer, (True, True))
         assert_equal(found, expected, f"weights after training with a scale of {scale:g}")
 
 
 def test_gradients_too_small_for_float16_arrive(subject: Subject) -> None:
     """A gradient of 2^-26, which float16 rounds to zero, moves a weight at every precision."""
-    found, _ = TINY.train(subject.precision, scaled(subject, keras.optimizers.SGD(TINY.rate), initial=2.0**15))
+    found = TINY.train(subject.precision, scaled(subject, keras.optimizers.SGD(TINY.rate), initial=2.0**15))
     assert_equal(found, np.array([[-(2.0**-6)]]), "weight after one step")
 
 
 def test_small_updates_accumulate(subject: Subject) -> None:
     """Eight updates of 2^-12 to a weight of 1, which float16 and bfloat16 lose one by one, add up."""
     optimizer = scaled(subject, keras.optimizers.SGD(UPDATES.rate), initial=2.0**10)
-    found, _ = UPDATES.train(subject.precision, optimizer, 8 * (True,))
+    found = UPDATES.train(subject.precision, optimizer, 8 * (True,))
     assert_equal(found, np.array([[1 - 8 * 2.0**-12]]), "weight after eight steps")
 
 
 def test_compiled_training_follows_the_law(subject: Subject) -> None:
     """In a compiled `train_on_batch` scale and weights follow the law; steps that overflow are skipped."""
     run = run_of("++-+--++", initial=2.0**10, growth_interval=2)
-    inner = keras.optimizers.SGD(TASK.rate)
-    found, visited = TASK.train(subject.precision, scaled(subject, inner, **run.settings), run.finites, eager=False)
+    inner, visited = keras.optimizers.SGD(TASK.rate), []
+    optimizer = scaled(subject, inner, **run.settings)
+
+    def note() -> None:
+        visited.append(state_of(optimizer))
+
+    found = TASK.train(subject.precision, optimizer, run.finites, eager=False, after_step=note)
     expected = oracle.states(run.finites, **run.settings)
     check(visited == expected, f"states (scale, finite steps) {visited}, expected {expected}")
     taken = sum(run.finites)
