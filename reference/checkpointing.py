@@ -1,9 +1,9 @@
 """Gradient checkpointing: recompute activations in the backward pass instead of keeping them.
 
 The problem. The backward pass needs what the forward pass computed, so that a network of n layers keeps n activations,
-and the memory of training grows with depth. The cure (Chen, Xu, Zhang and Guestrin 2016, arXiv:1604.06174, sections 3
-and 4.1). Cut the layers into k segments, keep only what enters a segment, and run each segment again when its gradient
-is due. Kept are then, in activations of one layer,
+and the memory of training grows with depth. The cure (Chen, Xu, Zhang and Guestrin 2016, arXiv:1604.06174, section 4).
+Cut the layers into k segments, keep only what enters a segment, and run each segment again when its gradient is due.
+Kept are then, in activations of one layer,
 
     k + n / k  >=  2 sqrt(n)      with equality at k = sqrt(n)      `segment_memory`
 
@@ -21,7 +21,7 @@ So both runs here are given the same, and only the first has effects:
                    gone by the time of the backward pass, and so are the masks attached to tensors: all are put back
 
 Deviations from the paper: the caller chooses the function or the segments (there a planner walks the graph), and the
-recursion to O(log n) memory of its section 4.4 is left to nesting, `checkpoint` inside of `checkpoint`.
+recursion to O(log n) memory is left to nesting, `checkpoint` inside of `checkpoint`.
 
 What cannot be had: on TensorFlow a tensor that the function closes over counts as a constant (variables do not: hand
 tensors over as arguments), and a derivative of the gradient may be refused with NotImplementedError; JAX and torch know
@@ -111,18 +111,22 @@ class _Call:
         with _Deferred({**state, **(self.before or {})}) as scope, _global_attributes(self.context):
             results = self.function(*args, **kwargs)
             _check_effects(scope)
-        leaves = tree.flatten(results)
-        floats = [leaf for leaf in leaves if _has_gradient(leaf)]
         if self.before is None:
-            self.assigned = list(scope.assigned.values())
-            with _global_attributes({"autocast_scope": None}):
-                self.before = {id(variable): ops.copy(variable.value) for variable in self.assigned}
-            self.is_float = tree.map_structure(_has_gradient, results)
-            others = [leaf for leaf in leaves if not _has_gradient(leaf)]
-            values = [scope.get_current_value(variable) for variable in self.assigned]
-            self.aside = others, [get_keras_mask(leaf) for leaf in leaves], values
+            self._remember(results, scope)
+        floats = [leaf for leaf in tree.flatten(results) if _has_gradient(leaf)]
         # JAX lets nothing out of a function but by its results; TensorFlow has no gradient for results of integers.
         return (floats, self.aside) if keras.backend.backend() == "jax" else floats
+
+    def _remember(self, results: Any, scope: _Deferred) -> None:
+        """Set aside what the first run does beside its floating-point results, and the state that it found."""
+        self.is_float = tree.map_structure(_has_gradient, results)
+        self.assigned = list(scope.assigned.values())
+        with _global_attributes({"autocast_scope": None}):
+            self.before = {id(variable): ops.copy(variable.value) for variable in self.assigned}
+        leaves = tree.flatten(results)
+        others = [leaf for leaf in leaves if not _has_gradient(leaf)]
+        masks = [get_keras_mask(leaf) for leaf in leaves]
+        self.aside = others, masks, [scope.get_current_value(variable) for variable in self.assigned]
 
     def finish(self, returned: Any) -> Any:
         """Have the effects of the first run, and give the function's results as it nested them."""
@@ -185,7 +189,7 @@ def _attach(masks: Sequence[Tensor | None], tensors: Sequence[Tensor]) -> None:
 
 
 def segment_memory(layers: int, segments: float) -> float:
-    """Activations kept for n equal layers in k segments, k + n / k (section 4.1): 2 sqrt(n) at best, at k = sqrt(n).
+    """Activations kept for n equal layers in k segments, k + n / k (section 4): 2 sqrt(n) at best, at k = sqrt(n).
 
     Args:
         layers: n, at least 1.

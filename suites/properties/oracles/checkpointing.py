@@ -46,7 +46,7 @@ class Cost:
 
 
 def cost(lengths: Sequence[int]) -> Cost:
-    """Play the algorithm of section 3 over segments of these lengths, and count.
+    """Play the algorithm of section 4 over segments of these lengths, and count.
 
     Activation i is what enters layer i, the last one is the network's result. After the forward pass only what enters
     a segment is alive; going back, a segment is run again, and everything of it is dropped with its gradient.
