@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from suites.properties.gradients import input_gradient
-from suites.properties.numerics import UNIT_ROUNDOFF, assert_equal, assert_within, float64, gamma, to_numpy
+from suites.properties.numerics import LIBM_ULPS, UNIT_ROUNDOFF, assert_equal, assert_within, float64, gamma, to_numpy
 from suites.properties.oracles import transformer as oracle
 from suites.properties.transformer_cases import (
     PAD,
@@ -39,6 +39,7 @@ from suites.properties.transformer_cases import (
     network_of,
     output_of,
     quiet,
+    refuse,
     run_block,
 )
 from suites.subjects import Subject
@@ -81,13 +82,15 @@ def test_positions_follow_the_formula(subject: Subject, length: int, size: int, 
 @example(size=4, start=3)
 @given(size=st.sampled_from((2, 6, 16)), start=st.integers(0, 5000))
 def test_later_positions_continue_the_table(subject: Subject, size: int, start: int) -> None:
-    """Positions from `start` on are those rows of the table from 0 on, bit for bit."""
+    """Positions from `start` on are those rows of the table from 0 on, up to what a vectorised sine may differ by."""
     whole = to_numpy(subject.sinusoidal_positions(start + 3, size))
-    assert_equal(subject.sinusoidal_positions(3, size, start=start), whole[start:], f"positions from {start} on")
+    found = subject.sinusoidal_positions(3, size, start=start)
+    assert_within(found, whole[start:], 4 * LIBM_ULPS * FLOAT32, f"positions from {start} on")
 
 
 @pytest.mark.structure
 @example(size=8, position=3, distance=5)
+@example(size=8, position=4001, distance=94)
 @given(size=st.sampled_from((2, 4, 6, 16)), position=st.integers(0, 50), distance=st.integers(1, 50))
 def test_distance_is_a_rotation(subject: Subject, size: int, position: int, distance: int) -> None:
     """PE(p + k) is PE(p) with each pair (2i, 2i+1) rotated by k / 10000^(2i/D), the same rotation for every p."""
@@ -128,7 +131,7 @@ def test_embedding_is_scaled(subject: Subject, size: int, seed: int) -> None:
 def test_logits_come_from_the_same_matrix(subject: Subject, size: int, seed: int) -> None:
     """The embedding has one weight, E, and its logits are x E^T, in float32 under every precision."""
     layer, matrix = embedding_of(subject, size, seed)
-    x = matrix[None, :3] + 0.125
+    x = np.round(matrix[None, :3] * 8) / 8 + 0.125
     logits = layer.logits(as_tensor(x, subject.compute_dtype))
     check(keras.backend.standardize_dtype(logits.dtype) == "float32", f"logits in {logits.dtype}, expected float32")
     bound = gamma(size + 1, "float32") * (np.abs(x) @ np.abs(matrix.T))
@@ -251,8 +254,8 @@ def test_pre_norm_leaves_the_stream_alone(subject: Subject, case: BlockCase) -> 
 def test_dropout_is_for_training(subject: Subject) -> None:
     """Dropout does nothing unless training; then it follows the seed, and differs from call to call."""
     layer = block_of(subject, ENCODER, dropout=0.5)
-    still = to_numpy(run_block(subject, ENCODER, layer, training=False))
-    assert_equal(still, output_of(subject, ENCODER), "output with a rate of 0.5, not training")
+    still, off = to_numpy(run_block(subject, ENCODER, layer, training=False)), 2 * ENCODER.truth("float32").error
+    assert_within(still, output_of(subject, ENCODER), off, "output with a rate of 0.5, not training")
     assert_equal(run_block(subject, ENCODER, layer), still, "output where nothing says that it is training")
 
     def two_calls() -> list[list[float]]:
@@ -309,6 +312,10 @@ def test_padding_of_the_memory_is_not_seen(subject: Subject, case: BlockCase) ->
 
 
 EMPTY = CROSS.but(memory_mask=((0, 0), (1, 1)))
+EMPTY_NARROW = BlockCase(
+    decoder=True, length=2, source=1, width=2, heads=1, norm_first=True, memory_mask=((0,),), seed=31
+)
+"""Where to attend to the padding makes a difference that is larger than bfloat16's rounding."""
 
 
 @few
@@ -318,6 +325,7 @@ EMPTY = CROSS.but(memory_mask=((0, 0), (1, 1)))
     )
 )
 @example(case=EMPTY)
+@example(case=EMPTY_NARROW)
 def test_empty_memory_says_nothing(subject: Subject, case: BlockCase) -> None:
     """Of a memory that is all padding the attention finds zero, and gradients stay finite."""
     truth = case.truth(subject.compute_dtype)
@@ -368,6 +376,7 @@ def test_loss_follows_the_formula(subject: Subject, case: LossCase) -> None:
 
 
 @few
+@example(case=LossCase())
 @given(case=loss_cases())
 def test_without_smoothing_it_is_the_cross_entropy(subject: Subject, case: LossCase) -> None:
     """At a smoothing of 0 the loss is the mean of -log p of the targets."""
@@ -695,31 +704,44 @@ def test_arguments_are_left_as_they_were(subject: Subject) -> None:
 
 
 @pytest.mark.structure
-def test_misfits_are_refused(subject: Subject) -> None:
-    """What cannot be meant is answered with ValueError: odd positions, heads that do not divide D, a smoothing of 1."""
-    floats = np.zeros((1, 2), "float32")
+def test_misfits_of_blocks_are_refused(subject: Subject) -> None:
+    """A block answers heads that do not divide D, or none, with ValueError."""
+    refuse(
+        {
+            "two heads for a size of 3": lambda: subject.EncoderBlock(2, 4)(np.zeros((1, 2, 3), "float32")),
+            "no head": lambda: subject.EncoderBlock(0, 4)(np.zeros((1, 2, 4), "float32")),
+        }
+    )
+
+
+@pytest.mark.structure
+def test_misfits_of_the_loss_are_refused(subject: Subject) -> None:
+    """The loss answers a smoothing of 1.5, and arguments of the wrong shape, with ValueError, and never broadcasts."""
     targets, logits = np.zeros((1, 2), np.int32), np.zeros((1, 2, 3), "float32")
-    misfits = {
-        "positions of an odd size": lambda: subject.sinusoidal_positions(3, 5),
-        "two heads for a size of 3": lambda: subject.EncoderBlock(2, 4)(np.zeros((1, 2, 3), "float32")),
-        "no head": lambda: subject.EncoderBlock(0, 4)(np.zeros((1, 2, 4), "float32")),
-        "tokens that are not integers": lambda: subject.TokenEmbedding(3, 4)(floats),
-        "more tokens than positions": lambda: small(subject, max_length=2)(np.ones((1, 3), np.int32)),
-        "decoding past the last position": lambda: subject.greedy_decode(small(subject, max_length=3), targets, 3),
-        "no beam": lambda: subject.beam_decode(small(subject, max_length=3), targets, 1, beams=0),
-        "a smoothing of 1": lambda: subject.label_smoothed_loss(targets, logits, smoothing=1.0),
-        "targets of another length than the logits": lambda: subject.label_smoothed_loss(targets[:, :1], logits),
-        "a mask of numbers": lambda: subject.label_smoothed_loss(targets, logits, mask=floats),
-        "a mask of another length": lambda: subject.label_smoothed_loss(targets, logits, mask=np.ones((1, 3), bool)),
-    }
-    for what, attempt in misfits.items():
-        try:
-            attempt()
-        except ValueError:
-            continue
-        check(False, f"{what} was accepted")
+    loss = subject.label_smoothed_loss
+    refuse(
+        {
+            "a smoothing of 1.5": lambda: loss(targets, logits, smoothing=1.5),
+            "targets of another length than the logits": lambda: loss(targets[:, :1], logits),
+            "a mask of numbers": lambda: loss(targets, logits, mask=np.ones((1, 2), "float32")),
+            "a mask of another length": lambda: loss(targets, logits, mask=np.ones((1, 1), bool)),
+        }
+    )
 
 
-def small(subject: Subject, max_length: int) -> Any:
-    """A language model with few positions."""
-    return subject.DecoderOnly(5, subject.Size(1, 4, 3, 2), max_length=max_length)
+@pytest.mark.structure
+def test_misfits_of_networks_are_refused(subject: Subject) -> None:
+    """A network answers tokens that are not integers, or more than it has positions, with ValueError."""
+
+    def model(positions: int) -> Any:
+        return subject.DecoderOnly(5, subject.Size(1, 4, 3, 2), max_length=positions)
+
+    tokens = np.ones((1, 3), np.int32)
+    refuse(
+        {
+            "tokens that are not integers": lambda: model(3)(tokens.astype("float32")),
+            "more tokens than positions": lambda: model(2)(tokens),
+            "decoding past the last position": lambda: subject.greedy_decode(model(4), tokens, 3),
+            "no beam": lambda: subject.beam_decode(model(4), tokens, 1, beams=0),
+        }
+    )

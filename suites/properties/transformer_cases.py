@@ -380,9 +380,9 @@ def loss_of(subject: Subject, case: LossCase, *, targets: Any = None, logits: An
 
 
 def embedding_of(subject: Subject, size: int, seed: int, policy: str = "") -> tuple[Any, np.ndarray]:
-    """The subject's embedding of 5 tokens, and its matrix `(5, D)`."""
+    """The subject's embedding of 5 tokens, and its matrix `(5, D)`, which float32 represents and float16 does not."""
     layer = _built_embedding(subject.TokenEmbedding, size, policy or subject.precision)
-    matrix = eighths(np.random.default_rng(seed), (5, size), 2)
+    matrix = eighths(np.random.default_rng(seed), (5, size), 2) * (1 + 2.0**-12)
     set_weights(layer, [matrix], "TokenEmbedding")
     return layer, matrix
 
@@ -410,6 +410,15 @@ def check(holds: Any, message: str) -> None:
     __tracebackhide__ = True
     if not holds:
         raise AssertionError(message)
+
+
+def refuse(misfits: Mapping[str, Callable[[], Any]]) -> None:
+    """Fail unless each of these raises ValueError."""
+    __tracebackhide__ = True
+    for what, attempt in misfits.items():
+        with contextlib.suppress(ValueError):
+            attempt()
+            check(False, f"{what} was accepted")
 
 
 def takes(function: Callable[..., Any], name: str) -> bool:

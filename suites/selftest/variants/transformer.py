@@ -127,6 +127,12 @@ EMBEDDING = (
         edited("ops.transpose(self.matrix)", "ops.transpose(ops.stop_gradient(self.matrix))"),
     ),
     Variant(
+        "tokens_of_any_kind",
+        "tokens that are not integers are rounded",
+        ("misfits_of_networks_are_refused",),
+        edited('        if "int" not in', '        tokens = ops.cast(tokens, "int32")\n        if "int" not in'),
+    ),
+    Variant(
         "logits_in_compute_dtype",
         "the logits are float16",
         ("logits_come_from_the_same_matrix", "logits_are_float32"),
@@ -167,6 +173,12 @@ BLOCKS = (
         "the attention has biases whether or not they are asked for",
         ("attention_may_have_no_bias",),
         edited("use_bias=self.use_bias, dtype", "use_bias=True, dtype"),
+    ),
+    Variant(
+        "heads_of_any_number",
+        "what is left of D when it is divided among the heads is lost",
+        ("misfits_of_blocks_are_refused",),
+        edited("if width is None or width % heads:", "if width is None:"),
     ),
     Variant(
         "gradient_stopped",
@@ -314,7 +326,7 @@ LOSS = (
     Variant(
         "any_smoothing",
         "a smoothing of 1, which forgets the target, is taken",
-        ("misfits_are_refused",),
+        ("misfits_of_the_loss_are_refused",),
         edited("if not 0 <= smoothing < 1:", "if smoothing < 0:"),
     ),
 )

@@ -1,0 +1,1 @@
+"""Techniques as KerasHub implements them."""
