@@ -68,7 +68,8 @@ def of_model(
         loss: of targets and logits, a scalar.
     """
     if operation == "train":
-        model.compile(keras.optimizers.SGD(LEARNING_RATE, momentum=0.9), loss, jit_compile=False)
+        jit = keras.backend.backend() == "jax"  # which runs op by op without it; TensorFlow compiles a graph anyway
+        model.compile(keras.optimizers.SGD(LEARNING_RATE, momentum=0.9), loss, jit_compile=jit)
         x, y = _on_device(inputs), _on_device(targets)
         return lambda: model.train_on_batch(x, y)
     make = {"inference": _inference, "gradient": _gradient}[operation]
