@@ -8,6 +8,7 @@ that passes through ``n`` roundings in a row is off by at most ``gamma(n) = n u 
 import contextlib
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -35,15 +36,20 @@ def gamma(roundings: int, dtype: str) -> float:
 
 @contextlib.contextmanager
 def float64() -> Iterator[None]:
-    """Let a tensor be float64 on every backend: JAX turns it into float32 unless it is told not to."""
+    """Let a tensor be float64 on every backend.
+
+    JAX turns it into float32 unless it is told not to; and so do, on JAX and on torch, those of Keras's operations that
+    look for a common dtype, such as `ops.matmul`: its rules of promotion end in this table there.
+    """
     from keras import backend
+    from keras.src.backend.common import dtypes
 
-    if backend.backend() != "jax":
-        yield
-        return
-    import jax
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.dict(dtypes.BIT64_TO_BIT32_DTYPE, {"float64": "float64"}))
+        if backend.backend() == "jax":
+            import jax
 
-    with jax.enable_x64(True):
+            stack.enter_context(jax.enable_x64(True))
         yield
 
 

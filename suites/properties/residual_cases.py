@@ -69,9 +69,8 @@ class Case:
         asked: dict[str, Any] = {"preactivation": self.preactivation, "shortcut": self.shortcut}
         if self.block == "BottleneckBlock":
             asked["stride_on"] = self.stride_on
-        block = getattr(subject, self.block)(
-            self.filters, self.strides, dtype=subject.precision, **{**asked, **options}
-        )
+        asked["dtype"] = subject.precision
+        block = getattr(subject, self.block)(self.filters, self.strides, **{**asked, **options})
         block.build((None, None, None, self.channels))
         return block
 
@@ -104,12 +103,31 @@ def pixels(shape: tuple[int, ...], seed: int, salt: int = 0) -> np.ndarray:
     return np.random.default_rng([seed, salt]).integers(-16, 17, shape) / 8
 
 
-def randomise(layer: Any, seed: int) -> None:
-    """Give a layer or model weights that exercise it and that every precision represents exactly."""
+def weights_in_order(subject: Subject, net: Any) -> Weights:
+    """The weights of a net in the contract's order, into which a peer may put them by an `in_order(net)` of its own."""
+    weights = subject.in_order(net) if subject.provides("in_order") else net.weights
+    return Weights([to_numpy(weight) for weight in weights])
+
+
+def randomise(layer: Any, seed: int, *, beta: float = 0.0, taps: int = 0) -> None:
+    """Give a layer or model weights that exercise it and that every precision represents exactly.
+
+    Args:
+        layer: a layer or model.
+        seed: of the weights.
+        beta: what BN adds are multiples of 1/8, plus this.
+        taps: how many weights a filter has that are not zero; 0 is all. With few, the bound on what rounding does grows
+            little from layer to layer, and still says something after twenty.
+    """
     rng = np.random.default_rng([seed, 1])
     for weight in layer.weights:
         shape = tuple(weight.shape)
-        if len(shape) > 1:  # about 1 / sqrt(inputs of a unit), so that signals keep their size
+        if len(shape) == 4 and taps:
+            kernel = np.zeros((np.prod(shape[:-1]), shape[-1]))
+            places = rng.integers(0, len(kernel), (taps, shape[-1]))
+            np.put_along_axis(kernel, places, rng.choice((-0.5, 0.5), places.shape), axis=0)
+            weight.assign(kernel.reshape(shape))
+        elif len(shape) > 1:  # about 1 / sqrt(inputs of a unit), so that signals keep their size
             scale = 2.0 ** -round(np.log2(np.sqrt(np.prod(shape[:-1]))))
             weight.assign(scale * rng.integers(-8, 9, shape) / 4)
         elif weight.name.endswith("variance"):
@@ -117,7 +135,7 @@ def randomise(layer: Any, seed: int) -> None:
         elif weight.name.endswith("gamma"):
             weight.assign(rng.integers(4, 13, shape) / 8)
         else:
-            weight.assign(rng.integers(-8, 9, shape) / 8)
+            weight.assign(rng.integers(-8, 9, shape) / 8 + (beta if weight.name.endswith("beta") else 0))
 
 
 @st.composite

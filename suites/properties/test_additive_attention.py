@@ -4,6 +4,7 @@ Each property asks for no more than it needs, so that a layer without masks, wit
 returned weights is tested as far as it goes.
 """
 
+import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from suites.properties.additive_attention_cases import (
     rounding,
     weights_of,
 )
-from suites.properties.numerics import assert_equal, assert_within, gamma, to_numpy
+from suites.properties.numerics import assert_equal, assert_within, float64, gamma, to_numpy
 from suites.properties.oracles import additive_attention as oracle
 from suites.subjects import Subject
 
@@ -343,7 +344,8 @@ def test_gradient_is_right_in_float64(subject: Subject, case: Case) -> None:
     # Every term of a gradient is a product of numbers of these sizes (tanh, its slope and the weights are at most 1).
     size = case.values.size * cotangent.size * 4 * 3 * max(1.0, np.abs(case.scale).sum())
     for name in ("query", "values", "keys"):
-        found = gradient(subject, case, name, cotangent, dtype="float64")
+        with float64():
+            found = gradient(subject, case, name, cotangent, dtype="float64")
         truth = oracle.gradient(case.arguments, cotangent, name)
         assert_within(found, truth, size * gamma(256, "float64"), f"gradient to the {name}")
 
@@ -358,6 +360,38 @@ def test_dtypes_follow_the_policy(subject: Subject) -> None:
 
 
 # The layer as a citizen of Keras
+
+
+@pytest.mark.structure
+def test_layer_counts(subject: Subject) -> None:
+    """A layer of U units has D_q U + D_k U + U parameters, and nothing else that it keeps."""
+    case = SMALL.but(
+        query=np.ones((1, 2)),
+        values=np.ones((1, 1, 5)),
+        keys=np.ones((1, 1, 3)),
+        query_kernel=np.ones((2, 7)),
+        key_kernel=np.ones((3, 7)),
+        scale=np.ones(7),
+    )
+    layer = build(subject, case)
+    counted = [sum(math.prod(w.shape) for w in some) for some in (layer.trainable_weights, layer.non_trainable_weights)]
+    check(counted == [42, 0], f"{counted} parameters, trained and not; expected 2 * 7 + 3 * 7 + 7 = 42, and 0")
+
+
+@pytest.mark.structure
+def test_arguments_are_left_as_they_were(subject: Subject) -> None:
+    """A call changes nothing in the NumPy arrays that it is given, even where they are masked."""
+    mask = SMALL_FULL.attended & np.array([True, True, False])  # position 2 is masked for every query
+    case = SMALL_FULL.but(mask=mask)
+    inputs = {name: array.astype("float32" if array.dtype == float else bool) for name, array in case.inputs.items()}
+    kernels = {name: array.astype("float32") for name, array in case.kernels.items()}
+    before = {name: array.copy() for name, array in {**inputs, **kernels}.items()}
+    if subject.provides("additive_attention"):
+        subject.additive_attention(**inputs, **kernels)
+    if subject.provides("AdditiveAttention"):
+        build(subject, case)(**inputs)
+    for name, array in {**inputs, **kernels}.items():
+        check(np.array_equal(array, before[name]), f"{name} after the call: {array.tolist()}")
 
 
 def test_model_survives_saving(subject: Subject) -> None:

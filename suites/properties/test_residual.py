@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from suites.implementations import NotProvided
 from suites.properties import residual_cases as draw
 from suites.properties.gradients import input_gradient
-from suites.properties.numerics import assert_equal, assert_within, to_numpy
+from suites.properties.numerics import assert_equal, assert_within, float64, to_numpy
 from suites.properties.oracles import residual as oracle
 from suites.subjects import Subject
 
@@ -141,6 +141,25 @@ def test_identity_passes_gradient_undamped(subject: Subject, data: st.DataObject
     assert_equal(gradient, upstream, "dL/dx")
 
 
+@pytest.mark.structure
+@given(data=st.data())
+def test_gradient_is_right_in_float64(subject: Subject, data: st.DataObject) -> None:
+    """In float64 the gradient of a block to its input is that of the formula, along a random direction."""
+    drawn = data.draw(draw.cases(subject, shortcut="identity"))
+    for case in drawn.with_every_shortcut():
+        shape = (case.batch, case.height, case.width, case.channels)
+        direction, upstream = draw.pixels(shape, case.seed, salt=1), draw.pixels(case.shape_out, case.seed, salt=2)
+        with float64():
+            block = case.make(subject, dtype="float64")
+            draw.randomise(block, case.seed, beta=1 / 16)  # no BN is exactly zero, where relu has no derivative
+            gradient = input_gradient(lambda x, f=block: f(x, training=False), case.pixels(), upstream)
+            found = 0.0 if gradient is None else np.sum(to_numpy(gradient) * direction)
+            arrays = [to_numpy(weight) for weight in block.weights]
+        options = {"preactivation": case.preactivation, "shortcut": case.shortcut}
+        truth = oracle.Oracle("float64").slope(case.pixels(), direction, upstream, arrays, case.branch, **options)
+        assert_within(np.asarray(found), np.asarray(truth.value), truth.error, f"slope with {case.shortcut}")
+
+
 # --- blocks: symmetry, statistics, saving
 
 
@@ -215,6 +234,20 @@ def test_block_config_round_trip(subject: Subject, data: st.DataObject) -> None:
     copy.set_weights(block.get_weights())
     x = case.images(subject)
     assert_equal(copy(x, training=False), block(x, training=False), "the copy's output")
+
+
+@pytest.mark.structure
+def test_arguments_are_left_as_they_were(subject: Subject) -> None:
+    """A block or net changes nothing in the NumPy images that it is given, in training or not."""
+    if subject.provides("ResidualBlock"):
+        called, shape = subject.ResidualBlock(3, dtype=subject.precision), (4, 4, 3)
+    else:
+        called, shape = draw.some_net(subject)
+    images = draw.pixels((2, *shape), seed=7).astype("float32")
+    before = images.copy()
+    for training in (False, True):
+        called(images, training=training)
+        assert_equal(images, before, f"the images after a call with training={training}")
 
 
 # --- nets: counts
@@ -323,14 +356,30 @@ def test_cifar_multiply_adds(subject: Subject) -> None:
 @pytest.mark.structure
 def test_cifar_net_equals_oracle(subject: Subject) -> None:
     """A whole CIFAR net computed in float64 equals the oracle's logits, to within rounding."""
-    x = draw.pixels((2, 8, 8, 1), seed=3)
     for shortcut, preactivation in itertools.product(draw.SHORTCUTS, (False, True)):
-        options: dict[str, Any] = {"shortcut": shortcut, "preactivation": preactivation}
-        model = subject.cifar_resnet(8, input_shape=(8, 8, 1), dtype="float64", **options)
-        draw.randomise(model, seed=3)
-        weights = oracle.Weights([to_numpy(weight) for weight in model.weights])
-        truth = oracle.Oracle("float64").cifar(oracle.Rounded.exact(x), weights, 1, **options)
-        assert_within(model(x, training=False), truth.value, truth.error, f"logits with {options}")
+        options = {"shortcut": shortcut, "preactivation": preactivation}
+        _net_equals_oracle(subject, "cifar_resnet", 8, (8, 8, 1), (1, 1, 1), **options)
+
+
+@pytest.mark.structure
+def test_imagenet_net_equals_oracle(subject: Subject) -> None:
+    """A whole ResNet-18 computed in float64 equals the oracle's logits, to within rounding."""
+    for preactivation in (False, True):
+        options = {"shortcut": "projection", "preactivation": preactivation}
+        _net_equals_oracle(subject, "imagenet_resnet", 18, (32, 32, 3), (2, 2, 2, 2), **options)
+
+
+def _net_equals_oracle(
+    subject: Subject, family: str, depth: int, shape: tuple[int, int, int], repeats: tuple[int, ...], **options: Any
+) -> None:
+    x = draw.pixels((2, *shape), seed=3)
+    with float64():
+        model = getattr(subject, family)(depth, input_shape=shape, classes=10, dtype="float64", **options)
+        draw.randomise(model, seed=3, taps=4)
+        weights = draw.weights_in_order(subject, model)
+        logits = to_numpy(model(x, training=False))
+    truth = oracle.Oracle("float64").net(oracle.Rounded.exact(x), weights, repeats, **options)
+    assert_within(logits, truth.value, truth.error, f"logits with {options}")
 
 
 def test_cifar_logits_are_float32(subject: Subject) -> None:
@@ -360,7 +409,7 @@ def test_net_treats_images_alone_at_inference_only(subject: Subject) -> None:
 def test_net_config_round_trip(subject: Subject) -> None:
     """A net made from another's config and weights gives the same logits."""
     net, shape = draw.some_net(subject)
-    copy = keras.Model.from_config(net.get_config())
+    copy = type(net).from_config(net.get_config())
     copy.set_weights(net.get_weights())
     x = draw.pixels((2, *shape), seed=5).astype("float32")
     assert_equal(copy(x, training=False), net(x, training=False), "the copy's logits")
@@ -370,9 +419,10 @@ def test_gradient_reaches_the_image(subject: Subject) -> None:
     """The gradient of a net's logits with respect to the image is finite, and not zero."""
     net, shape = draw.some_net(subject)
     x = draw.pixels((1, *shape), seed=5).astype("float32")
-    gradient = to_numpy(input_gradient(lambda x: net(x, training=False)[:, :1], x, np.ones((1, 1), "float32")))
-    assert np.isfinite(gradient).all(), "the gradient is not finite"
-    assert gradient.any(), "the gradient is zero everywhere"
+    gradient = input_gradient(lambda x: net(x, training=False)[:, :1], x, np.ones((1, 1), "float32"))
+    assert gradient is not None, "no gradient is connected to the image"
+    assert np.isfinite(to_numpy(gradient)).all(), "the gradient is not finite"
+    assert to_numpy(gradient).any(), "the gradient is zero everywhere"
 
 
 @pytest.mark.structure

@@ -7,8 +7,10 @@ most gamma(n) times the sum of the absolute products, in whatever order it is ta
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -78,12 +80,13 @@ class Rounded:
 
     @classmethod
     def exact(cls, value: np.ndarray) -> Rounded:
-        """A value that the dtype under test represents exactly."""
-        value = np.asarray(value, dtype=np.float64)
-        return cls(value, np.zeros_like(value))
+        """A value that the dtype under test represents exactly; complex for `Oracle.slope`."""
+        value = np.asarray(value)
+        value = value if np.iscomplexobj(value) else value.astype(np.float64)
+        return cls(value, np.zeros(value.shape))
 
     def relu(self) -> Rounded:
-        """max(x, 0): never farther apart than the arguments."""
+        """max(x, 0), of a complex x by its real part: never farther apart than the arguments."""
         return Rounded(np.maximum(self.value, 0), self.error)
 
     def plus(self, other: Rounded, dtype: str) -> Rounded:
@@ -180,25 +183,76 @@ class Oracle:
             f = f.plus(strided_identity(x, strides, channels_out), self.dtype)
         return f if preactivation else f.relu()
 
-    def cifar(self, x: Rounded, weights: Weights, n: int, *, preactivation: bool, shortcut: str | None) -> Rounded:
-        """The whole CIFAR net of depth 6n + 2, (B, H, W, C) -> logits (B, classes), whose head runs in float32."""
-        f = self.convolution(x, weights.take(4, "the kernel of the stem"), 1)
+    def pool(self, x: Rounded) -> Rounded:
+        """The greatest of every other 3x3 window, among pixels that exist: (B, H, W, C) -> (B, H / 2, W / 2, C)."""
+        value, error = (
+            sliding_window_view(
+                np.pad(array, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=outside), (3, 3), (1, 2)
+            )
+            for array, outside in ((x.value, -np.inf), (x.error, 0))
+        )
+        return Rounded(value[:, ::2, ::2].max((-2, -1)), error[:, ::2, ::2].max((-2, -1)))
+
+    def net(
+        self,
+        x: Rounded,
+        weights: Weights,
+        repeats: Sequence[int],
+        *,
+        bottleneck: bool = False,
+        preactivation: bool,
+        shortcut: str | None,
+    ) -> Rounded:
+        """A whole net, (B, H, W, C) -> logits (B, classes), whose head runs in float32.
+
+        Three stages are the CIFAR family, four are ImageNet's; their blocks stride on a 3x3.
+        """
+        imagenet = len(repeats) == 4
+        stages = (64, 128, 256, 512) if imagenet else (16, 32, 64)
+        f = self.convolution(x, weights.take(4, "the kernel of the stem"), 2 if imagenet else 1)
         if not preactivation:
-            f = self.bn(f, weights.bn(16, "the BN of the stem")).relu()
-        for filters in (16, 32, 64):
-            for index in range(n):
-                strides = 2 if filters > 16 and index == 0 else 1
+            f = self.bn(f, weights.bn(stages[0], "the BN of the stem")).relu()
+        f = self.pool(f) if imagenet else f
+        for stage, (filters, blocks) in enumerate(zip(stages, repeats, strict=True)):
+            for index in range(blocks):
+                strides = 2 if stage and index == 0 else 1
                 branch = [(filters, 3, strides), (filters, 3, 1)]
+                if bottleneck:
+                    branch = [(filters, 1, 1), (filters, 3, strides), (4 * filters, 1, 1)]
                 f = self.block(f, weights, branch, preactivation=preactivation, shortcut=shortcut)
         if preactivation:
-            f = self.bn(f, weights.bn(64, "the last BN")).relu()
+            f = self.bn(f, weights.bn(f.value.shape[-1], "the last BN")).relu()
         kernel, bias = weights.take(2, "the kernel of the logits"), weights.take(1, "the bias of the logits")
         weights.end()
-        # Mean over the image, then a matrix product: a sum of pixels * 64 products, and a few roundings more.
-        pooled, error = f.value.mean((1, 2)), f.error.mean((1, 2))  # (B, 64)
+        # Mean over the image, then a matrix product: a sum of pixels * channels products, and a few roundings more.
+        pooled, error = f.value.mean((1, 2)), f.error.mean((1, 2))  # (B, channels)
         magnitude = (np.abs(f.value).mean((1, 2)) + error) @ np.abs(kernel) + np.abs(bias)
         roundings = gamma(f.value[0].size + 8, "float32") + (3 * TF32_ROUNDOFF if self.tf32 else 0)
         return Rounded(pooled @ kernel + bias, error @ np.abs(kernel) + roundings * magnitude)
+
+    def slope(
+        self,
+        x: np.ndarray,
+        direction: np.ndarray,
+        cotangent: np.ndarray,
+        arrays: Sequence[np.ndarray],
+        branch: Sequence[tuple[int, int, int]],
+        **options: Any,
+    ) -> Rounded:
+        """The derivative of sum(cotangent * block(x)) along a direction, with a bound for a gradient times it.
+
+        By a complex step, `Im f(x + i h d) / h`, which has no cancellation (Squire and Trapp 1998, SIAM Review 40(1)).
+        It needs values that keep away from the kink of relu by more than rounding.
+        """
+        step = 1e-30
+        moved = self.block(Rounded.exact(x + 1j * step * direction), Weights(arrays), branch, **options)
+        value = np.sum(cotangent * moved.value.imag) / step
+        # A gradient is a sum over paths of products. With nothing but magnitudes the block sums up those of all paths.
+        kinds = itertools.cycle(("gamma", "beta", "mean", "variance"))
+        sizes = [np.abs(a) if a.ndim > 1 or next(kinds) in ("gamma", "variance") else np.zeros_like(a) for a in arrays]
+        paths = self.block(Rounded.exact(np.abs(direction)), Weights(sizes), branch, **options)
+        roundings = sum(a[..., 0].size if a.ndim > 1 else 16 for a in arrays) + direction.size + cotangent.size
+        return Rounded(value, gamma(2 * roundings, self.dtype) * np.sum(np.abs(cotangent) * paths.value))
 
 
 def strided_identity(x: Rounded, strides: int, channels: int) -> Rounded:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 import reference.additive_attention as reference
@@ -155,10 +156,25 @@ def query_axis_kept(*arguments: Any, **kernels: Any) -> tuple[Any, Any]:
     return (ops.expand_dims(context, 1), weights) if len(context.shape) == 2 else (context, weights)
 
 
+def clears_in_place(query: Any, values: Any, keys: Any = None, mask: Any = None, **kernels: Any) -> tuple[Any, Any]:
+    """What no query may attend to is cleared where the caller keeps it."""
+    if isinstance(values, np.ndarray) and mask is not None:
+        values[~(mask if mask.ndim == 2 else mask.any(1))] = 0
+    return reference.additive_attention(query, values, keys, mask, **kernels)
+
+
 def context_in_float32(*arguments: Any, **kernels: Any) -> tuple[Any, Any]:
     """The context leaves the compute dtype."""
     context, weights = reference.additive_attention(*arguments, **kernels)
     return ops.cast(context, "float32"), weights
+
+
+class Biased(reference.AdditiveAttention):
+    """A layer whose projection of the query has a bias, as that of `keras.layers.Dense` has unless it is told."""
+
+    def build(self, query_shape: Any, values_shape: Any, keys_shape: Any = None) -> None:
+        super().build(query_shape, values_shape, keys_shape)
+        self.bias = self.add_weight(shape=(self.units,), initializer="zeros", name="bias")
 
 
 class Forgetful(reference.AdditiveAttention):
@@ -356,6 +372,18 @@ VARIANTS = (
         "values of batch size 1 serve queries of any batch size",
         ("misfits_are_refused",),
         changed(values=repeated_for_queries),
+    ),
+    Variant(
+        "query_biased",
+        "the projection of the query has a bias",
+        ("layer_counts",),
+        override(reference, AdditiveAttention=Biased),
+    ),
+    Variant(
+        "cleared_in_place",
+        "masked values are cleared in the caller's own array",
+        ("arguments_are_left_as_they_were",),
+        override(reference, additive_attention=clears_in_place),
     ),
     Variant(
         "units_forgotten",

@@ -1,10 +1,13 @@
 """Wrong residual networks. The first five are the defects of the guide's sketch; the others are common ones."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import keras
+import numpy as np
 from keras import ops
 
 from reference import residual as reference
@@ -19,6 +22,39 @@ def cifar_of(block: type[keras.layers.Layer]) -> Net:
     def cifar_resnet(depth: int, **options: Any) -> keras.Model:
         with mock.patch.object(reference, "ResidualBlock", block):
             return reference.cifar_resnet(depth, **options)
+
+    return cifar_resnet
+
+
+def imagenet_of_four(end: Callable[[Any], Any] = lambda logits: logits) -> Net:
+    """The ImageNet family with one block per stage whatever the depth, and with something done to its logits."""
+
+    def imagenet_resnet(depth: int, **options: Any) -> keras.Model:
+        shallow = replace(reference.IMAGENET[depth], repeats=(1, 1, 1, 1))
+        with mock.patch.dict(reference.IMAGENET, {depth: shallow}):
+            net = reference.imagenet_resnet(depth, **options)
+        return keras.Model(net.input, end(net.output))
+
+    return imagenet_resnet
+
+
+def imagenet_with_zeros_around(depth: int, **options: Any) -> keras.Model:
+    """The ImageNet family whose max pool is padded like a convolution."""
+
+    def pad(x: Any, width: Any, constant_values: float = 0) -> Any:  # noqa: ARG001 - the defect
+        return ops.pad(x, width)
+
+    with mock.patch.object(reference, "ops", SimpleNamespace(pad=pad, relu=ops.relu)):
+        return reference.imagenet_resnet(depth, **options)
+
+
+def cifar_beginning_with(start: Callable[[Any], Any]) -> Net:
+    """The CIFAR family with something done to its images."""
+
+    def cifar_resnet(depth: int, **options: Any) -> keras.Model:
+        net = reference.cifar_resnet(depth, **options)
+        images = keras.Input(net.input.shape[1:])
+        return keras.Model(images, net(start(images)))
 
     return cifar_resnet
 
@@ -130,6 +166,26 @@ class PadsRightAndBelow(reference.ResidualBlock):
                 layer.padding = "same"
 
 
+def convolve_padding_before(convolution: keras.layers.Conv2D, x: Any) -> Any:
+    """All padding comes before the image, above and on the left."""
+    before = convolution.kernel_size[0] - 1
+    x = ops.pad(x, ((0, 0), (before, 0), (before, 0), (0, 0)))
+    return ops.conv(x, ops.cast(convolution.kernel, x.dtype), convolution.strides)
+
+
+class PadsLeftAndAbove(reference.ResidualBlock):
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        with mock.patch.object(reference, "_convolve", convolve_padding_before):
+            return super().call(x, training=training)
+
+
+class ActivatesInPlace(reference.ResidualBlock):
+    def __call__(self, x: Any, **options: Any) -> Any:
+        if isinstance(x, np.ndarray):
+            np.maximum(x, 0, out=x)
+        return super().__call__(x, **options)
+
+
 class ZeroInitIgnored(reference.ResidualBlock):
     def build(self, input_shape: Any) -> None:
         asked, self.zero_init_last = self.zero_init_last, False
@@ -165,6 +221,12 @@ class ForgetsShortcut(reference.ResidualBlock):
         return {name: value for name, value in super().get_config().items() if name != "shortcut"}
 
 
+@keras.saving.register_keras_serializable(package="touchstone_variants")
+class ForgetsStrides(reference.ResidualBlock):
+    def get_config(self) -> dict[str, Any]:
+        return {name: value for name, value in super().get_config().items() if name != "strides"}
+
+
 class ComputesInFloat32(reference.ResidualBlock):
     def __init__(self, filters: int, strides: int = 1, **options: Any) -> None:
         super().__init__(filters, strides, **{**options, "dtype": "float32"})
@@ -182,6 +244,10 @@ def strides_on_the_other(depth: int, *, stride_on: str = "3x3", **options: Any) 
 
 def any_depth(depth: int, **options: Any) -> keras.Model:
     return reference.cifar_resnet(depth - (depth - 2) % 6, **options)
+
+
+def ten_classes(depth: int, *, classes: int = 10, **options: Any) -> keras.Model:  # noqa: ARG001 - the defect
+    return reference.cifar_resnet(depth, **options)
 
 
 def _block(
@@ -241,6 +307,13 @@ VARIANTS = (
         in_net=True,
     ),
     _block(
+        "pads_left_and_above",
+        "convolutions are padded on the left and above only, so that F looks one pixel back",
+        PadsLeftAndAbove,
+        "flip_equivariance",
+        "residual_block_equals_oracle",
+    ),
+    _block(
         "projects_always",
         "every block has a projection",
         ProjectsAlways,
@@ -289,6 +362,7 @@ VARIANTS = (
         "no gradient passes the shortcut",
         ShortcutDetached,
         "identity_passes_gradient_undamped",
+        "gradient_is_right_in_float64",
     ),
     _block(
         "shortcut_activated",
@@ -379,6 +453,53 @@ VARIANTS = (
         ComputesInFloat32,
         "output_shape_and_dtype",
         precisions=("mixed_bfloat16",),
+    ),
+    _block(
+        "activates_in_place",
+        "the relu of the shortcut is taken in the caller's own array",
+        ActivatesInPlace,
+        "arguments_are_left_as_they_were",
+    ),
+    _block(
+        "forgets_strides",
+        "the config leaves out the strides",
+        ForgetsStrides,
+        "net_config_round_trip",
+        in_net=True,
+    ),
+    _net(
+        "four_blocks",
+        "the ImageNet net is a stem and four blocks, whatever its depth",
+        "basic_counts",
+        "bottleneck_counts",
+        "preactivation_counts",
+        "depth_counts_weighted_layers",
+        imagenet_resnet=imagenet_of_four(),
+    ),
+    _net(
+        "pool_over_a_border_of_zeros",
+        "the max pool of the ImageNet stem sees zeros around the image, which win where pre-activation is negative",
+        "imagenet_net_equals_oracle",
+        imagenet_resnet=imagenet_with_zeros_around,
+    ),
+    _net(
+        "imagenet_logits_in_float16",
+        "the logits of an ImageNet net (here with four blocks, to be cheap) have the compute dtype",
+        "imagenet_logits_are_float32",
+        precisions=("mixed_float16",),
+        imagenet_resnet=imagenet_of_four(lambda logits: ops.cast(logits, "float16")),
+    ),
+    _net(
+        "ten_classes",
+        "the number of classes is accepted and ignored",
+        "net_takes_any_size",
+        cifar_resnet=ten_classes,
+    ),
+    _net(
+        "images_detached",
+        "the net begins with something that has no gradient",
+        "gradient_reaches_the_image",
+        cifar_resnet=cifar_beginning_with(ops.stop_gradient),
     ),
     _net(
         "logits_in_float16",
