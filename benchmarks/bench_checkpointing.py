@@ -13,8 +13,7 @@ from benchmarks.races import test_race  # noqa: F401 - the one test function; py
 from benchmarks.workload import Workload
 
 SIZES = {
-    "16-dense-small": {"dense": 16, "blocks": 0, "width": 64, "side": 8, "batch": 128},
-    "4-residual-small": {"dense": 0, "blocks": 4, "width": 16, "side": 8, "batch": 32},
+    "16-dense": {"dense": 16, "blocks": 0, "width": 128, "side": 8, "batch": 256},
     "64-dense": {"dense": 64, "blocks": 0, "width": 256, "side": 8, "batch": 8192},
     "16-residual": {"dense": 0, "blocks": 16, "width": 32, "side": 32, "batch": 64},
 }
@@ -29,7 +28,7 @@ WORKLOADS = tuple(
         "checkpointing",
         name,
         sizes,
-        dict.fromkeys(("quick",) if "small" in name else ("standard", "paper"), ("train",)),
+        dict.fromkeys(("quick",) if name == "16-dense" else ("standard", "paper"), ("train",)),
     )
     for name, sizes in SIZES.items()
 )
