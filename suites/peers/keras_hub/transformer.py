@@ -54,6 +54,7 @@ class _Block(keras.layers.Layer):
         if not use_bias:
             raise NotProvided("keras-hub's attention always has biases")
         self.sizes = {"heads": heads, "feed_forward": feed_forward, "dropout": dropout, "norm_first": norm_first}
+        self.supports_masking = True
 
     def inner(self, kind: Any) -> Any:
         """The layer of keras-hub, with dropout on the weights of the attention, too."""

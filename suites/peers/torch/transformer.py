@@ -49,6 +49,7 @@ class _Block(keras.layers.Layer):
         if not use_bias:
             raise NotProvided("torch's blocks have no biases at all or all biases")
         self.sizes = {"heads": heads, "feed_forward": feed_forward, "dropout": dropout, "norm_first": norm_first}
+        self.supports_masking = True
 
     def make(self, kind: Any, size: int, attentions: tuple[str, ...]) -> None:
         """Create torch's module without parameters of its own, and the variables that are its parameters."""
