@@ -243,7 +243,7 @@ class EarlyStopping(keras.callbacks.Callback):
         value = float((logs or {})[self.monitor])
         self.progress = progress(self.progress, epoch, value, min_delta=self.min_delta, mode=self.mode)
         if self.progress.wait == 0 and self.restore_best_weights:
-            self._weights = [np.array(weight) for weight in self.model.get_weights()]  # on torch they are views
+            self._weights = self.model.get_weights()
         elif self.progress.wait >= self.patience:
             self.stopped_epoch, self.model.stop_training = epoch, True
 

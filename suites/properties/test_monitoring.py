@@ -381,7 +381,12 @@ def test_empty_data_is_refused(subject: Subject) -> None:
 
 
 @pytest.mark.structure
-def test_no_steps_are_refused(subject: Subject) -> None:
-    """A profile of no steps, and a monitor of every 0 steps, are answered with ValueError."""
+def test_profiles_of_no_steps_are_refused(subject: Subject) -> None:
+    """A profile of no steps is answered with ValueError."""
     check_refused("a profile of 0 steps", subject.profile, products(size=2, count=1), steps=0)
+
+
+@pytest.mark.structure
+def test_readings_at_no_steps_are_refused(subject: Subject) -> None:
+    """A monitor that is to read every 0 steps is answered with ValueError."""
     check_refused("a reading every 0 steps", subject.Monitor, np.zeros((1, 1)), np.zeros(1), every=0)

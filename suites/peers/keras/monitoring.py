@@ -13,10 +13,6 @@ KNOWN_DEFECTS = {
     "early_stopping_refuses_what_makes_no_sense": KnownDefect(
         "A negative min_delta loses its sign, patience of 0 is taken for 1, and a missing value is only warned of."
     ),
-    "best_weights_are_restored": KnownDefect(
-        "On torch the weights that are kept are views of the model's own, and change with them.",
-        backends=("torch",),
-    ),
 }
 
 

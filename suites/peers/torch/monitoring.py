@@ -21,8 +21,9 @@ KNOWN_DEFECTS = {
 
 def gradient_norms(gradients: Sequence[Any]) -> tuple[list[Any], Any]:
     """`torch.linalg.vector_norm` of each and `torch.nn.utils.get_total_norm` of all but None."""
-    each = [torch.zeros(()) if gradient is None else torch.linalg.vector_norm(gradient) for gradient in gradients]
-    return each, torch.nn.utils.get_total_norm([gradient for gradient in gradients if gradient is not None])
+    own = [None if gradient is None else torch.as_tensor(gradient) for gradient in gradients]
+    each = [torch.zeros(()) if gradient is None else torch.linalg.vector_norm(gradient) for gradient in own]
+    return each, torch.nn.utils.get_total_norm([gradient for gradient in own if gradient is not None])
 
 
 def device_memory(device: str = "GPU:0") -> SimpleNamespace | None:
@@ -36,6 +37,8 @@ def device_memory(device: str = "GPU:0") -> SimpleNamespace | None:
 
 def profile(function: Callable[[], Any], steps: int = 10) -> SimpleNamespace:
     """The averages by operation of `torch.profiler.profile`, in seconds."""
+    if steps < 1:
+        raise ValueError(f"expected 1 step or more; got {steps}")
     function()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
         start = time.perf_counter()

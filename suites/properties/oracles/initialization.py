@@ -181,21 +181,21 @@ def gradient_between(widths: tuple[int, ...], scheme: str) -> tuple[float, float
 
 def _between(log_moment: Callable[[float], float]) -> tuple[float, float]:
     """Chernoff's bounds: P(X >= t) <= E X^s / t^s for every s > 0, and the same below for s < 0."""
-    powers, logs = np.geomspace(0.25, 8, 20), math.log(2 / FALSE_ALARM)
-    upper = min((log_moment(s) + logs) / s for s in powers)
-    lower = max(-(log_moment(-s) + logs) / s for s in powers)
+    logs = math.log(2 / FALSE_ALARM)
+    upper = min((log_moment(s) + logs) / s for s in np.geomspace(0.5, 64, 20))
+    lower = max(-(log_moment(-s) + logs) / s for s in np.geomspace(0.5, 12, 15))
     return math.exp(lower), math.exp(upper)
 
 
 def _log_binomial(power: float, n: int) -> float:
-    """Log of E K^power, K from Binomial(n, 1/2) but above 16: of 128 units so few are active once in 1e18 times."""
-    k = np.arange(17, n + 1)
+    """Log of E K^power, K from Binomial(n, 1/2) but above 24: of 128 units so few are active once in 1e12 times."""
+    k = np.arange(25, n + 1)
     return _log_sum(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1) - n * math.log(2) + power * np.log(k))
 
 
 def _log_chi_square(power: float, n: int, *, halved: bool) -> float:
-    """Log of E (chi^2_K)^power, where K is n, or Binomial(n, 1/2) but above 16 as in `_log_binomial`."""
-    k = np.arange(17, n + 1) if halved else np.array([n])
+    """Log of E (chi^2_K)^power, where K is n, or Binomial(n, 1/2) but above 24 as in `_log_binomial`."""
+    k = np.arange(25, n + 1) if halved else np.array([n])
     weight = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1) - n * math.log(2) if halved else np.zeros(1)
     return _log_sum(weight + power * math.log(2) + gammaln(k / 2 + power) - gammaln(k / 2))
 

@@ -450,9 +450,9 @@ VARIANTS = (
     ),
     Variant("random_probe", "the probe is drawn", (UNTOUCHED,), override(reference, Monitor=Drawing)),
     Variant(
-        "every_step",
-        "readings come at every step, whatever is asked for",
-        (UNTOUCHED, "no_steps_are_refused"),
+        "any_number",
+        "any number of steps will do, none too",
+        ("profiles_of_no_steps_are_refused", "readings_at_no_steps_are_refused"),
         override(reference, Monitor=EveryBatch, profile=profiled(any_number)),
     ),
     Variant(
