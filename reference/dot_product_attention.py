@@ -70,7 +70,7 @@ def dot_product_attention(
 
     Returns:
         The output, `(B, T, N, H_v)`, in the common dtype of query, keys and values; with `return_weights` also the
-        weights, `(B, N, T, S)`, in float32 (float64 where the inputs are).
+        weights, `(B, N, T, S)`, in float32 (float64 where the inputs are, which Keras keeps on TensorFlow only).
 
     Raises:
         ValueError: a shape does not fit the others, or the mask is not bool.

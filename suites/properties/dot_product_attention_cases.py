@@ -17,7 +17,7 @@ from keras import ops
 
 from suites.implementations import NotProvided
 from suites.properties.gradients import input_gradient
-from suites.properties.numerics import float64, gamma, to_numpy
+from suites.properties.numerics import gamma, to_numpy
 from suites.properties.oracles import dot_product_attention as oracle
 from suites.subjects import Subject
 
@@ -88,16 +88,16 @@ class Case(Printed):
 SMALL = Case(
     query=np.array([[[[1.0, 0.5]], [[-2.0, 1.0]]]]),
     keys=np.array([[[[-1.0, 1.0]], [[0.5, 2.0]], [[2.0, -0.5]]]]),
-    values=np.array([[[[1.0]], [[-2.0]], [[0.5]]]]),
+    values=np.array([[[[1.0, 2.0]], [[-2.0, 0.25]], [[0.5, -1.0]]]]),
 )
-"""A case small enough to follow by hand: B = N = 1, T = 2, S = 3, H = 2, H_v = 1."""
+"""A case small enough to follow by hand: B = N = 1, T = 2, S = 3, H = H_v = 2."""
 
 SMALL_MASKED = SMALL.but(mask=np.array([[True, False, True]]))
 
 HEADS = Case(
     query=np.array([[[[1.0, 0.5], [0.25, -1.0]], [[-2.0, 1.0], [1.0, 1.0]]]]),
     keys=np.array([[[[-1.0, 1.0], [2.0, 1.0]], [[0.5, 2.0], [-1.0, 0.0]], [[2.0, -0.5], [0.5, 1.5]]]]),
-    values=np.array([[[[1.0], [2.0]], [[-2.0], [0.25]], [[0.5], [-1.0]]]]),
+    values=np.array([[[[1.0, 0.5], [2.0, 0.0]], [[-2.0, 1.0], [0.25, 1.5]], [[0.5, -1.0], [-1.0, 2.0]]]]),
     mask=np.array([[[[True, True, False], [True, False, True]], [[False, True, True], [True, True, True]]]]),
     scale=0.75,
 )
@@ -110,8 +110,8 @@ FULLY_MASKED = SMALL.but(mask=np.array([[[False, False, False], [True, False, Tr
 """The first query has nothing to attend to."""
 
 
-SHAPES = ((1, 1, 1, 1, 1, 1), (1, 2, 3, 1, 2, 1), (2, 3, 2, 2, 3, 2), (1, 3, 3, 2, 1, 2), (2, 1, 4, 1, 3, 1))
-"""B, T, S, N, H and H_v to draw from: few, because JAX compiles every operation anew for each."""
+SHAPES = ((1, 1, 1, 1, 1), (1, 2, 3, 1, 2), (2, 3, 2, 2, 3), (1, 3, 3, 2, 1), (2, 1, 4, 1, 3))
+"""B, T, S, N and H = H_v to draw from: few, because JAX compiles every operation anew for each."""
 
 
 @st.composite
@@ -134,12 +134,12 @@ def cases(
         offset: with one, between -2 and 3 if rows may be empty, else not negative.
         scaled: with a scale of its own.
     """
-    batch, steps, source, heads, head, size = draw(st.sampled_from(SHAPES))
+    batch, steps, source, heads, head = draw(st.sampled_from(SHAPES))
     forms = ((batch, source), (batch, steps, source), (batch, heads, steps, source))
     return Case(
         query=draw(eighths((batch, steps, heads, head), 2)),
         keys=draw(eighths((batch, source, heads, head), 2)),
-        values=draw(eighths((batch, source, heads, size), 2)),
+        values=draw(eighths((batch, source, heads, head), 2)),
         mask=draw(masks(draw(st.sampled_from(forms)), empty=empty)) if masked else None,
         causal=causal,
         offset=draw(st.integers(-2 if empty else 0, 3)) if offset else 0,
@@ -237,25 +237,29 @@ def gradients(
 def exact_gradients(
     subject: Subject, case: Case, **options: Any
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray, float]]:
-    """Of query, keys and values: the name, the gradient in float64, the truth, and a bound on their difference."""
+    """Of query, keys and values: the name, the gradient in the widest dtype, the truth, and a bound on its error."""
     __tracebackhide__ = True
     shape = (*case.query.shape[:3], case.values.shape[3])
     cotangent = (np.arange(math.prod(shape)) % 7 - 3.0).reshape(shape)
     # A gradient is a sum over t, s and H of products of up to five numbers: a cotangent (3 at most), elements of query,
     # keys and values (2 at most each), the scale (2 at most), and weights and their slopes (1 at most).
     size = cotangent.size * case.keys.size * 3 * 2**4
-    with float64():
-        found = gradients(subject, case, cotangent, dtype="float64", **options)
+    found = gradients(subject, case, cotangent, dtype=widest(), **options)
     for name in INPUTS:
         truth = oracle.gradient(case.arguments, cotangent, name)
-        yield f"gradient to the {name}", found[name], truth, size * gamma(256, "float64")
+        yield f"gradient to the {name}", found[name], truth, size * gamma(256, widest())
 
 
-def forms(subject: Subject, **blockwise: Any) -> Iterator[dict[str, Any]]:
-    """The functions that the implementation has, as options of `attend`; `blockwise` are of the second only."""
-    yield {"by": "dot_product_attention"}
+def widest() -> str:
+    """The widest dtype that Keras's operations keep: everywhere but on TensorFlow they turn float64 into float32."""
+    return "float64" if keras.backend.backend() == "tensorflow" else "float32"
+
+
+def forms(subject: Subject) -> Iterator[str]:
+    """The names of the functions that the implementation has."""
+    yield "dot_product_attention"
     if subject.provides("blockwise_attention"):
-        yield {"by": "blockwise_attention", **blockwise}
+        yield "blockwise_attention"
 
 
 def check(holds: Any, message: str) -> None:

@@ -52,11 +52,11 @@ def _jax_sizes(loss: Any, arrays: list[np.ndarray]) -> Iterator[int]:
 
 
 def _jaxpr_sizes(jaxpr: Any) -> Iterator[int]:
-    import jax
+    from jax.extend.core import jaxprs_in_params
 
     for equation in jaxpr.eqns:
         yield from (math.prod(variable.aval.shape) for variable in equation.outvars)
-        for inner in jax.core.jaxprs_in_params(equation.params):
+        for inner in jaxprs_in_params(equation.params):
             yield from _jaxpr_sizes(inner)
 
 

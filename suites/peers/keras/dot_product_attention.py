@@ -7,6 +7,35 @@ from typing import Any
 import keras
 from keras import ops
 
+from suites.implementations import KnownDefect
+
+MIXED = ("mixed_float16", "mixed_bfloat16")
+
+KNOWN_DEFECTS = {
+    "fully_masked_row_gives_zeros": KnownDefect(
+        "A row masked throughout attends to everything: its scores are all the same large negative number."
+    ),
+    "asking_for_weights_changes_nothing": KnownDefect(
+        "The layer has two paths: a row masked throughout gives the mean of the values on one, and zeros on the other, "
+        "which is taken where weights are returned or dropped."
+    ),
+    "padding_may_hold_nan": KnownDefect("Masked values are multiplied by a weight of zero, and 0 * NaN is NaN."),
+    "scores_are_computed_in_float32": KnownDefect(
+        "Scores are computed in the dtype of the inputs, in which large ones collide.",
+        precisions=MIXED,
+        backends=("tensorflow",),
+    ),
+    "layer_follows_the_policy": KnownDefect("Weights are returned in the compute dtype.", precisions=MIXED),
+    "misfits_are_refused": KnownDefect(
+        "Sizes are not compared: a mask of length 1 is broadcast over the keys, on JAX and torch a mask of numbers, or "
+        "values for more heads or batch entries, are taken too; what TensorFlow refuses it answers with an error that "
+        "is no ValueError."
+    ),
+    "values_may_have_a_size_of_their_own": KnownDefect(
+        "JAX's function, which is called there, asks for values of the size of the keys.", backends=("jax",)
+    ),
+}
+
 
 def dot_product_attention(
     query: Any, keys: Any, values: Any, mask: Any = None, *, causal: bool = False, scale: float | None = None

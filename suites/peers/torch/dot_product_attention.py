@@ -9,7 +9,24 @@ import torch
 from keras import ops
 from torch.nn import functional
 
-from suites.implementations import NotProvided
+from suites.implementations import KnownDefect, NotProvided
+
+KNOWN_DEFECTS = {
+    "asking_for_weights_changes_nothing": KnownDefect(
+        "With need_weights a row masked throughout is NaN, for all heads; without, it is zero.",
+        "https://github.com/pytorch/pytorch/issues/160064",
+    ),
+    "padding_may_hold_nan": KnownDefect(
+        "Masked values are multiplied by a weight of zero, and 0 * NaN is NaN.",
+        "https://github.com/pytorch/pytorch/issues/101967",
+    ),
+    "layer_follows_the_policy": KnownDefect(
+        "Weights are returned in the compute dtype.", precisions=("mixed_float16", "mixed_bfloat16")
+    ),
+    "misfits_are_refused": KnownDefect(
+        "Keys are cut or values broadcast where their lengths, heads or batch sizes differ; a mask of length 1 is, too."
+    ),
+}
 
 
 def dot_product_attention(
@@ -32,6 +49,7 @@ class MultiHeadAttention(keras.layers.Layer):
         self, heads: int, head_size: int, *, dropout: float = 0.0, use_bias: bool = True, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
+        torch.nn.MultiheadAttention(heads * head_size, heads, device="meta")  # refuses what torch refuses
         self.sizes = {"heads": heads, "head_size": head_size, "dropout": dropout, "use_bias": use_bias}
 
     def build(self, query_shape: Any, values_shape: Any = None, keys_shape: Any = None) -> None:
@@ -51,18 +69,18 @@ class MultiHeadAttention(keras.layers.Layer):
             if self.sizes["use_bias"]:
                 bias = self.add_weight(shape=outputs, name=f"{name}_bias", initializer="zeros")
                 setattr(self, f"{name}_bias", bias)
-        with torch.device("meta"):  # the parameters come with each call
-            self.module = torch.nn.MultiheadAttention(
-                size, heads, self.sizes["dropout"], self.sizes["use_bias"], kdim=key, vdim=value, batch_first=True
-            )
+        module = torch.nn.MultiheadAttention(
+            size, heads, self.sizes["dropout"], self.sizes["use_bias"], kdim=key, vdim=value, batch_first=True
+        )
+        self.module = lambda: module  # out of sight of Keras and torch: its parameters are not the layer's
 
     def _parameters_of_module(self) -> dict[str, Any]:
-        size = self.module.embed_dim
+        size = self.module().embed_dim
         tensors = [weight.value.to(getattr(torch, self.compute_dtype)) for weight in self.weights]
         kernels, biases = (tensors[::2], tensors[1::2]) if self.sizes["use_bias"] else (tensors, [])
         *inputs, output = [kernel.reshape(-1, size).T for kernel in kernels]
         found = {"out_proj.weight": output}
-        if self.module.in_proj_weight is not None:
+        if self.module().in_proj_weight is not None:
             found["in_proj_weight"] = torch.cat(inputs)
         else:
             found |= dict(zip(("q_proj_weight", "k_proj_weight", "v_proj_weight"), inputs, strict=True))
@@ -92,10 +110,10 @@ class MultiHeadAttention(keras.layers.Layer):
             blocked = triangle.expand(batch, -1, -1) if blocked is None else blocked | triangle
         if blocked is not None:
             blocked = blocked.repeat_interleave(self.sizes["heads"], 0)  # (B N, T, S)
-        self.module.train(bool(training))
+        self.module().train(bool(training))
         options = {"need_weights": return_attention_scores, "average_attn_weights": False, "attn_mask": blocked}
         output, weights = torch.func.functional_call(
-            self.module, self._parameters_of_module(), (query, keys, values), options
+            self.module(), self._parameters_of_module(), (query, keys, values), options
         )
         return (output, weights) if return_attention_scores else output
 

@@ -198,6 +198,13 @@ def running(keep_total: bool, keep_sum: bool) -> Callable[..., tuple[Any, ...]]:
     return running_softmax
 
 
+def counted_from_zero(mask: Any, causal: Any, offset: Any, length: Any, start: Any, size: Any) -> Any:
+    """The triangle starts anew in every block."""
+    triangle = reference.attended_positions(None, causal, offset, length, 0, size)
+    given = reference.attended_positions(mask, False, 0, length, start, size)
+    return triangle if given is None else given if triangle is None else ops.logical_and(given, triangle)
+
+
 class WithoutTail(reference.Blocks):
     """What is left over after the last whole block is lost."""
 
@@ -430,7 +437,7 @@ VARIANTS = (
     Variant(
         "padding_kept",
         "masked values are multiplied by zero, and 0 * NaN is NaN",
-        ("padding_may_hold_nan",),
+        ("padding_may_hold_nan", "blockwise_padding_may_hold_nan"),
         changed(cleared=lambda source, allowed: source),  # noqa: ARG005
         BOTH,
     ),
@@ -485,7 +492,7 @@ VARIANTS = (
     Variant(
         "gradient_stopped",
         "no gradient flows through the weights",
-        ("gradient_is_right_in_float64",),
+        ("gradient_follows_the_formula",),
         changed(masked_softmax=softmax_without_gradient),
     ),
     Variant(
@@ -525,15 +532,29 @@ VARIANTS = (
         BOTH,
     ),
     Variant(
+        "triangle_in_every_block",
+        "the positions of the keys are counted from the beginning of their block",
+        ("blockwise_follows_the_formula",),
+        changed(attended_positions=counted_from_zero),
+        BOTH,
+    ),
+    Variant(
+        "values_cut",
+        "values are brought to the size of the keys",
+        ("values_may_have_a_size_of_their_own",),
+        function(lambda keys, values, **_: {"values": ops.broadcast_to(values, keys.shape)}),
+        BOTH,
+    ),
+    Variant(
         "tail_lost",
         "positions after the last whole block are lost",
-        ("blockwise_follows_the_formula", "blockwise_gradient_is_right_in_float64"),
+        ("blockwise_follows_the_formula", "blockwise_gradient_follows_the_formula"),
         changed(Blocks=WithoutTail),
     ),
     Variant(
         "delta_lost",
         "the gradient by blocks lacks the term of the softmax's sum",
-        ("blockwise_gradient_is_right_in_float64",),
+        ("blockwise_gradient_follows_the_formula",),
         changed(blockwise_gradient=gradient_without_delta),
     ),
     Variant(

@@ -1,0 +1,108 @@
+"""Races of self-attention over growing lengths, and of attention by blocks against the whole."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from benchmarks.races import test_race  # noqa: F401 - the one test function; pytest collects it here
+from benchmarks.workload import OPERATIONS, Workload
+
+SIZES = {"heads": 4, "head_size": 16}
+LENGTHS = {128: 16, 512: 4, 1024: 2, 2048: 1}
+"""Batch size by length."""
+
+QUICK = {128: ("train",), 512: ("train",)}
+
+WHOLE = tuple(
+    Workload(
+        "dot_product_attention",
+        f"length-{length}",
+        SIZES | {"length": length, "batch": batch},
+        {"quick": QUICK.get(length, ()), "standard": OPERATIONS, "paper": OPERATIONS},
+    )
+    for length, batch in LENGTHS.items()
+)
+
+BY_BLOCKS = tuple(
+    Workload(
+        "dot_product_attention",
+        f"blockwise-{length}",
+        SIZES | {"length": length, "batch": 1, "block": 128},
+        {"quick": ("train",) if length == 512 else (), "standard": ("train",), "paper": ("inference", "train")},
+    )
+    for length in (512, 1024, 2048, 4096, 8192)
+)
+
+WORKLOADS = WHOLE + BY_BLOCKS
+
+
+def model(subject: Any, parameters: Mapping[str, int]) -> Any:
+    """Letters (B, T) to float32 logits of the letter after each, by causal self-attention: (B, T, letters)."""
+    options = {"block": parameters["block"]} if "block" in parameters else {}
+    attention = layer(subject, parameters, **options)
+    return _model(subject.precision, parameters, lambda words, mask: attention(words, mask=mask, causal=True))
+
+
+def without(subject: Any, parameters: Mapping[str, int]) -> Any:
+    """The same model with all scores at once; or, if it has them anyway, with the mean in place of attention."""
+    from keras import ops
+
+    if "block" in parameters:
+        return model(subject, {name: size for name, size in parameters.items() if name != "block"})
+
+    def mean(words: Any, mask: Any) -> Any:
+        kept = ops.cast(mask, words.dtype)[:, :, None]  # (B, T, 1)
+        return words + ops.sum(words * kept, axis=1, keepdims=True) / ops.sum(kept, axis=1, keepdims=True)
+
+    return _model(subject.precision, parameters, mean)
+
+
+def layer(subject: Any, parameters: Mapping[str, int], **options: int) -> Any:
+    """The layer of an implementation, if it takes the options."""
+    import inspect
+
+    from suites.implementations import NotProvided
+
+    for name in options:
+        if name not in inspect.signature(subject.MultiHeadAttention).parameters:
+            raise NotProvided(f"MultiHeadAttention takes no `{name}`")
+    return subject.MultiHeadAttention(parameters["heads"], parameters["head_size"], dtype=subject.precision, **options)
+
+
+def _model(precision: str, parameters: Mapping[str, int], attend: Any) -> Any:
+    import keras
+    from keras import layers
+
+    from datasets import pronunciation
+
+    symbols = pronunciation.SPECIAL + len(pronunciation.GRAPHEMES)
+    letters = keras.Input((parameters["length"],), dtype="int32", name="letters")
+    words = layers.Embedding(symbols, parameters["heads"] * parameters["head_size"], dtype=precision)(letters)
+    found = attend(words, letters != pronunciation.PAD)  # (B, T, D)
+    return keras.Model(letters, layers.Dense(symbols, dtype="float32")(found))
+
+
+def preload() -> None:
+    """Read what every worker needs, once, in the server."""
+    from datasets import pronunciation
+
+    pronunciation.load()
+
+
+def batch(parameters: Mapping[str, int], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Real words, one after the other, and for each letter the one that follows.
+
+    Rows end at different places between half the length and the whole, as sequences of one batch do.
+
+    Returns:
+        Letters, and the letters that follow, (B, T) int32.
+    """
+    from datasets import pronunciation
+
+    rows, length = parameters["batch"], parameters["length"]
+    words = pronunciation.split(train=4096, validation=1, seed=seed).train
+    stream = words.graphemes[words.graphemes != 0][: rows * (length + 1)].reshape(rows, length + 1)
+    ends = np.linspace(length // 2, length, rows + 1)[1:].astype(int)[:, None]
+    letters = np.where(np.arange(length) < ends, stream[:, :-1], pronunciation.PAD).astype(np.int32)
+    return letters, stream[:, 1:].astype(np.int32)
