@@ -117,8 +117,8 @@ class Pipeline:
     def epochs(self, count: int | None = None, first: int = 0) -> Dataset:
         """The batches of so many epochs (None: without end) from epoch `first` on, as one dataset.
 
-        For `fit`: ``model.fit(pipeline.epochs(), steps_per_epoch=pipeline.steps, shuffle=False)``. A dataset that is begun
-        anew in each epoch takes tens of milliseconds for that, and finds an empty prefetch buffer.
+        For `fit`: ``model.fit(pipeline.epochs(), steps_per_epoch=pipeline.steps, shuffle=False)``. A dataset begun anew
+        in each epoch takes tens of milliseconds for that, and finds an empty prefetch buffer.
         """
         numbers = tf.data.Dataset.counter(first) if count is None else tf.data.Dataset.range(first, first + count)
         batches = numbers.flat_map(self._epoch)
