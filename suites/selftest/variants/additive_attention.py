@@ -12,6 +12,7 @@ import reference.additive_attention as reference
 from suites.selftest.variants import Variant, override
 
 Attention = Callable[..., tuple[Any, Any]]
+BOTH = ("float32", "mixed_float16")
 
 
 def layer_of(function: Attention) -> type[keras.layers.Layer]:
@@ -222,12 +223,14 @@ VARIANTS = (
         "the query is accepted and ignored",
         ("query_decides", *FORMULA),
         changed(query=lambda given: ops.zeros_like(given["query"])),
+        precisions=BOTH,
     ),
     Variant(
         "mask_ignored",
         "the mask is accepted and ignored",
         ("masked_weights_are_exactly_zero", "masked_values_do_not_matter", "no_gradient_reaches_masked_values"),
         changed(mask=lambda given: None),  # noqa: ARG005
+        precisions=BOTH,
     ),
     Variant(
         "softmax_in_float16",
@@ -254,24 +257,28 @@ VARIANTS = (
         "True means masked",
         ("masked_weights_are_exactly_zero", "one_attended_position_gives_its_value"),
         changed(mask=inverted),
+        precisions=BOTH,
     ),
     Variant(
         "softmax_over_queries",
         "the softmax runs over the queries",
         ("weights_are_a_distribution", *FORMULA),
         assembled(softmax=softmax_over_queries),
+        precisions=BOTH,
     ),
     Variant(
         "scale_lost",
         "the scores are sums of the tanh, without v",
         ("zero_scale_gives_the_mean", *FORMULA),
         changed(scale=lambda given: ops.ones_like(given["scale"])),
+        precisions=BOTH,
     ),
     Variant(
         "tanh_lost",
         "the scores are linear, and without a bound",
         ("no_position_is_ignored", *FORMULA),
         assembled(scores=scores_without_tanh),
+        precisions=BOTH,
     ),
     Variant(
         "keys_and_values_swapped",
@@ -281,66 +288,77 @@ VARIANTS = (
             values=lambda given: given["values"] if given["keys"] is None else given["keys"],
             keys=lambda given: given["values"],
         ),
+        precisions=BOTH,
     ),
     Variant(
         "nan_where_all_is_masked",
         "masked scores are -inf, and the softmax of a row of them is NaN",
         ("fully_masked_row_gives_zeros", "fully_masked_row_has_no_weight"),
         assembled(softmax=softmax_with_infinity),
+        precisions=BOTH,
     ),
     Variant(
         "uniform_where_all_is_masked",
         "a row masked throughout attends to everything",
         ("fully_masked_row_gives_zeros", "fully_masked_row_has_no_weight"),
         assembled(softmax=softmax_without_zeroing),
+        precisions=BOTH,
     ),
     Variant(
         "masked_after_softmax",
         "masked weights are cut out of a distribution over all, and the rest does not sum to 1",
         ("one_attended_position_gives_its_value", "masked_padding_changes_nothing"),
         assembled(softmax=softmax_then_mask),
+        precisions=BOTH,
     ),
     Variant(
         "values_projected",
         "the values are projected like the keys",
         ("context_follows_the_formula", "one_attended_position_gives_its_value"),
         changed(values=projected, keys=lambda given: given["values"] if given["keys"] is None else given["keys"]),
+        precisions=BOTH,
     ),
     Variant(
         "one_mask_for_the_batch",
         "every batch entry gets the mask of the first",
         ("masked_weights_are_exactly_zero",),
         changed(mask=first_mask),
+        precisions=BOTH,
     ),
     Variant(
         "padding_kept",
         "masked values are multiplied by zero, and 0 * NaN is NaN",
         ("padding_may_hold_nan",),
         assembled(clear=False),
+        precisions=BOTH,
     ),
     Variant(
         "weights_not_normalised",
         "the weights are exp(score)",
         ("weights_are_a_distribution", "context_lies_among_the_values"),
         assembled(softmax=powers_only),
+        precisions=BOTH,
     ),
     Variant(
         "keys_averaged_over_the_batch",
         "batch entries see each other's keys",
         ("batch_entries_do_not_mix",),
         changed(keys=mean_of_batch),
+        precisions=BOTH,
     ),
     Variant(
         "position_scored",
         "later positions score higher",
         ("order_of_the_source_is_irrelevant", "equal_keys_share_equally", "a_duplicate_takes_a_fair_share"),
         assembled(scores=scores_by_position),
+        precisions=BOTH,
     ),
     Variant(
         "queries_accumulate",
         "the score of a query counts for all later ones",
         ("order_of_the_queries_carries_over",),
         assembled(scores=scores_of_earlier_queries_too),
+        precisions=BOTH,
     ),
     Variant(
         "gradient_stopped",
@@ -353,6 +371,7 @@ VARIANTS = (
         "one query comes back as a sequence of one",
         ("one_query_is_a_sequence_of_one",),
         wrong(query_axis_kept),
+        precisions=BOTH,
     ),
     Variant(
         "context_in_float32",
@@ -366,6 +385,7 @@ VARIANTS = (
         "the function and the layer have different formulas",
         ("function_equals_layer",),
         override(reference, AdditiveAttention=layer_of(assembled(scores=scores_by_position).additive_attention)),
+        precisions=BOTH,
     ),
     Variant(
         "batch_broadcast",
@@ -391,5 +411,6 @@ VARIANTS = (
         ("model_survives_saving",),
         override(reference, AdditiveAttention=Forgetful),
         raises=TypeError,
+        precisions=BOTH,
     ),
 )

@@ -14,6 +14,7 @@ from reference import residual as reference
 from suites.selftest.variants import Variant, override
 
 Net = Callable[..., keras.Model]
+BOTH = ("float32", "mixed_float16")
 
 
 def cifar_of(block: type[keras.layers.Layer]) -> Net:
@@ -258,6 +259,8 @@ def _block(
         names = {"BottleneckBlock": block}
     if in_net:
         names["cifar_resnet"] = cifar_of(block)
+    else:  # cheap enough to be run twice
+        options.setdefault("precisions", BOTH)
     return Variant(name, defect, caught_by, override(reference, **names), **options)
 
 
@@ -288,6 +291,7 @@ VARIANTS = (
         "a projection appears only when channels differ, not when the size does",
         ProjectsForChannelsOnly,
         "projection_exactly_when_shape_changes",
+        precisions=("float32",),
     ),
     _block(
         "projection_without_bn",
@@ -459,6 +463,7 @@ VARIANTS = (
         "the relu of the shortcut is taken in the caller's own array",
         ActivatesInPlace,
         "arguments_are_left_as_they_were",
+        precisions=("float32",),
     ),
     _block(
         "forgets_strides",
@@ -493,12 +498,14 @@ VARIANTS = (
         "ten_classes",
         "the number of classes is accepted and ignored",
         "net_takes_any_size",
+        precisions=BOTH,
         cifar_resnet=ten_classes,
     ),
     _net(
         "images_detached",
         "the net begins with something that has no gradient",
         "gradient_reaches_the_image",
+        precisions=BOTH,
         cifar_resnet=cifar_beginning_with(ops.stop_gradient),
     ),
     _net(
