@@ -9,6 +9,7 @@ from benchmarks.races import test_race  # noqa: F401 - the one test function; py
 from benchmarks.workload import OPERATIONS, Workload
 
 RESNET20 = {"depth": 20, "stages": 3, "classes": 10}
+RESNET18 = {"depth": 18, "stages": 4, "classes": 1000, "channels": 3}
 RESNET50 = {"depth": 50, "stages": 4, "classes": 1000, "channels": 3}
 LARGER = {"standard": OPERATIONS, "paper": OPERATIONS}
 
@@ -20,6 +21,7 @@ def _workload(name: str, sizes: dict[str, int], quick: tuple[str, ...] = ()) -> 
 WORKLOADS = (
     _workload("resnet20-digits", RESNET20 | {"side": 8, "channels": 1, "batch": 64}, ("train",)),
     _workload("resnet20-32x32", RESNET20 | {"side": 32, "channels": 3, "batch": 32}, ("inference",)),
+    _workload("resnet18-64x64", RESNET18 | {"side": 64, "batch": 8}),
     _workload("resnet50-32x32", RESNET50 | {"side": 32, "batch": 8}, ("inference",)),
     _workload("resnet50-128x128", RESNET50 | {"side": 128, "batch": 8}),
     Workload("residual", "resnet50-224x224", RESNET50 | {"side": 224, "batch": 64}, {"paper": OPERATIONS}),
@@ -33,7 +35,8 @@ def model(subject: Any, parameters: Mapping[str, int], **options: Any) -> Any:
     sizes = {"classes": parameters["classes"], "input_shape": (side, side, parameters["channels"])}
     if parameters["stages"] == 3:
         return subject.cifar_resnet(parameters["depth"], **sizes, **options, dtype=subject.precision)
-    v1 = {"stride_on": "1x1"}  # as in keras.applications, so that every contender does the same work
+    # As in keras.applications, so that it does the same work; KerasHub, which cannot, is raced at depth 18.
+    v1 = {"stride_on": "1x1"} if parameters["depth"] >= 50 else {}
     return subject.imagenet_resnet(parameters["depth"], **sizes, **v1, **options, dtype=subject.precision)
 
 
