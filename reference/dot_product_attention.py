@@ -84,8 +84,8 @@ def dot_product_attention(
     weights = masked_softmax(dot_products(ops.cast(query, wide) * _scale(scale, query), ops.cast(keys, wide)), allowed)
     passed = weights if dropout is None else dropout(weights)  # (B, N, T, S)
     output = ops.matmul(ops.cast(passed, dtype), ops.cast(values, dtype))  # (B, N, T, H_v)
-    output = _heads_first(output)  # (B, T, N, H_v)
-    return (output, weights) if return_weights else output
+    output = _heads_first(attending_rows(output, allowed))  # (B, T, N, H_v)
+    return (output, attending_rows(weights, allowed)) if return_weights else output
 
 
 def dot_products(query: Tensor, keys: Tensor) -> Tensor:
@@ -94,15 +94,17 @@ def dot_products(query: Tensor, keys: Tensor) -> Tensor:
 
 
 def masked_softmax(scores: Tensor, allowed: Tensor | None) -> Tensor:
-    """Softmax over the last axis among the positions where `allowed` is True; zero elsewhere, never NaN.
+    """Softmax over the last axis; zero where `allowed` is False, but in a row that has nothing else, which is uniform.
 
     Adding -1e9 instead, as is often done, turns into -inf in float16, then into NaN for a row that is masked
     throughout, and leaks wherever scores differ by more than that number.
     """
-    if allowed is None:
-        return ops.softmax(scores, axis=-1)
-    weights = ops.softmax(ops.where(allowed, scores, LOWEST_SCORE), axis=-1)
-    return ops.where(allowed, weights, 0)  # a row masked throughout was uniform until here
+    return ops.softmax(scores if allowed is None else ops.where(allowed, scores, LOWEST_SCORE), axis=-1)
+
+
+def attending_rows(rows: Tensor, allowed: Tensor | None) -> Tensor:
+    """Outputs or weights `(B, N, T, ...)`, zero for a query without any position to attend to."""
+    return rows if allowed is None else ops.where(ops.any(allowed, axis=-1, keepdims=True), rows, 0)
 
 
 def attended_positions(
@@ -391,26 +393,24 @@ class MultiHeadAttention(keras.layers.Layer):
         training: bool | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """What the heads find, `(B, T, N, H)`, brought together by W^O: `(B, T, D)`; arguments are projected ones."""
+        options = {"causal": causal, "offset": offset}
         if self.block is not None:
             if return_attention_scores:
                 raise ValueError("attention by blocks never has the weights whole: leave out `block` to have them")
-            found, weights = (
-                blockwise_attention(query, keys, values, mask, causal=causal, offset=offset, block=self.block),
-                None,
-            )
-        else:
-            found, weights = dot_product_attention(
-                query,
-                keys,
-                values,
-                mask,
-                causal=causal,
-                offset=offset,
-                return_weights=True,
-                dropout=lambda weights: self.dropout(weights, training=training),
-            )
+            found = blockwise_attention(query, keys, values, mask, block=self.block, **options)
+            return self._project(found, self.output_kernel, self.output_bias, axes=2)
+        found = dot_product_attention(
+            query,
+            keys,
+            values,
+            mask,
+            return_weights=return_attention_scores,
+            dropout=lambda weights: self.dropout(weights, training=training),
+            **options,
+        )
+        found, *weights = found if return_attention_scores else (found,)
         output = self._project(found, self.output_kernel, self.output_bias, axes=2)
-        return (output, weights) if return_attention_scores else output
+        return (output, *weights) if return_attention_scores else output
 
     def _project(self, tensor: Tensor, kernel: Tensor, bias: Tensor | None, axes: int = 1) -> Tensor:
         tensor, kernel = ops.cast(tensor, self.compute_dtype), ops.cast(kernel, self.compute_dtype)

@@ -334,12 +334,13 @@ def layer_options(subject: Subject) -> list[tuple[dict[str, Any], dict[str, Any]
     return [(a, b) for a in made for b in called if not ("block" in a and b["return_attention_scores"])]
 
 
+@pytest.mark.structure
 def test_no_gradient_reaches_the_future(subject: Subject) -> None:
     """In causal self-attention no output has a gradient to a later input, whatever other options are set."""
     causal, later = SELF.but(causal=True), np.arange(3)[:, None] > np.arange(3)
     for made, called in layer_options(subject):
         layer = build(subject, causal, **made)
-        for t in range(3):
+        for t in range(2):  # nothing comes after the third
 
             def output(query: Any, layer: Any = layer, called: dict[str, Any] = called) -> Any:
                 found = layer(query, causal=True, **called)

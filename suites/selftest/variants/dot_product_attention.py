@@ -137,9 +137,14 @@ def softmax_over(axis: int) -> Callable[[Any, Any], Any]:
     return softmax
 
 
-def softmax_with(number: float) -> Callable[[Any, Any], Any]:
-    """Masked scores are this number, and that is all."""
-    return lambda scores, allowed: ops.softmax(scores if allowed is None else ops.where(allowed, scores, number))
+def softmax_with_infinity(scores: Any, allowed: Any) -> Any:
+    """Masked scores are -inf, so that a row of them has no largest."""
+    return ops.softmax(scores if allowed is None else ops.where(allowed, scores, -float("inf")))
+
+
+def all_rows(rows: Any, allowed: Any) -> Any:  # noqa: ARG001
+    """Nothing is done about rows that are masked throughout."""
+    return rows
 
 
 def softmax_with_minus_1e9(scores: Any, allowed: Any) -> Any:
@@ -329,13 +334,13 @@ VARIANTS = (
         "mask_adds_minus_1e9",
         "the mask adds -1e9",
         ("fully_masked_row_gives_zeros", "large_scores_do_not_leak"),
-        changed(masked_softmax=softmax_with_minus_1e9),
+        changed(masked_softmax=softmax_with_minus_1e9, attending_rows=all_rows),
     ),
     Variant(
         "mask_adds_infinity_in_float16",
         "the mask adds -1e9 in float16, where that is -inf, and a row of it NaN",
         ("fully_masked_row_gives_zeros", "scores_are_computed_in_float32"),
-        changed(masked_softmax=softmax_in_float16_with_minus_1e9),
+        changed(masked_softmax=softmax_in_float16_with_minus_1e9, attending_rows=all_rows),
         HALF,
     ),
     Variant(
@@ -417,14 +422,14 @@ VARIANTS = (
         "nan_where_all_is_masked",
         "masked scores are -inf, and the softmax of a row of them is NaN",
         ("fully_masked_row_gives_zeros", "masked_weights_are_exactly_zero"),
-        changed(masked_softmax=softmax_with(-float("inf"))),
+        changed(masked_softmax=softmax_with_infinity, attending_rows=all_rows),
         BOTH,
     ),
     Variant(
         "uniform_where_all_is_masked",
         "a row masked throughout attends to everything",
         ("fully_masked_row_gives_zeros", "masked_weights_are_exactly_zero"),
-        changed(masked_softmax=softmax_with(reference.LOWEST_SCORE)),
+        changed(attending_rows=all_rows),
         BOTH,
     ),
     Variant(
