@@ -154,16 +154,16 @@ def variance_scaling(
     """
     std = math.sqrt(variance(shape, scheme, kind))
     dtype = dtype or keras.config.floatx()
-    drawn = {"shape": tuple(shape), "seed": seed, "dtype": keras.backend.result_type(dtype, "float32")}
+    drawn = {"shape": tuple(shape), "seed": seed, "dtype": "float64" if dtype == "float64" else "float32"}
     match scheme.distribution:
         case "normal":
             weights = keras.random.normal(stddev=std, **drawn)
         case "truncated_normal":
             # By the inverse of the distribution function: that costs less than to draw until all are inside, which
             # Keras does not do on every backend (on torch one in 200,000 is outside).
-            share = math.erf(math.sqrt(2))
-            normal = math.sqrt(2) * ops.erfinv(keras.random.uniform(minval=-share, maxval=share, **drawn))
-            weights = ops.clip(normal, -2.0, 2.0) * (std / TRUNCATED_STD)
+            share = math.erf(math.sqrt(2)) * (1 - 2**-20)  # so much less that rounding stays inside too
+            uniform = keras.random.uniform(minval=-share, maxval=share, **drawn)
+            weights = ops.erfinv(uniform) * (math.sqrt(2) * std / TRUNCATED_STD)
         case _:
             weights = keras.random.uniform(minval=-math.sqrt(3) * std, maxval=math.sqrt(3) * std, **drawn)
     return ops.cast(weights, dtype)
@@ -208,14 +208,11 @@ class _Drawn(keras.initializers.Initializer):
 
     def __init__(self, seed: int | None = None) -> None:
         self.seed = seed
-        # Python's generator is one of those that keras.utils.set_random_seed sets.
-        root = random.getrandbits(32) if seed is None else seed
-        if root < 0:
-            raise ValueError(f"seed must be None or an integer of 0 or more; it is {seed}")
-        self._seeds = np.random.SeedSequence(root)
+        # Python's own generator is one of those that keras.utils.set_random_seed sets.
+        self._seeds = random.Random(random.getrandbits(32) if seed is None else seed)
 
     def _next_seed(self) -> int:
-        return int(self._seeds.spawn(1)[0].generate_state(1)[0])
+        return self._seeds.getrandbits(32)
 
     def get_config(self) -> dict[str, Any]:
         """Everything `from_config` needs to start over: without a seed, another initializer of the same kind."""

@@ -139,19 +139,20 @@ def unit_statistics(activations: Tensor) -> Statistics:
     shape = tuple(activations.shape)
     if len(shape) < 2 or 0 in shape:
         raise ValueError(f"activations must be (B, ..., C) and not empty; their shape is {shape}")
-    return _read(math.prod(shape[:-1]), _moments(activations))
+    return _read(_moments(activations))
 
 
-def _moments(activations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean, sum of squared deviations and activity of each unit, by two passes in float32 at least."""
+def _moments(activations: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The fields of `Statistics` as tensors, by two passes in float32 at least."""
     numbers = ops.reshape(_float(activations), (-1, activations.shape[-1]))  # (n, C)
     mean = ops.mean(numbers, axis=0)
-    return mean, ops.sum(ops.square(numbers - mean), axis=0), ops.any(numbers != 0, axis=0)
+    deviations = ops.sum(ops.square(numbers - mean), axis=0)
+    return ops.convert_to_tensor(ops.shape(numbers)[0]), mean, deviations, ops.any(numbers != 0, axis=0)
 
 
-def _read(count: int, moments: tuple[Tensor, Tensor, Tensor]) -> Statistics:
-    mean, deviations, active = (_numpy(moment) for moment in moments)
-    return Statistics(count, mean.astype(np.float64), deviations.astype(np.float64), active)
+def _read(moments: tuple[Tensor, Tensor, Tensor, Tensor]) -> Statistics:
+    count, mean, deviations, active = (_numpy(moment) for moment in moments)
+    return Statistics(int(count), mean.astype(np.float64), deviations.astype(np.float64), active)
 
 
 def merge(a: Statistics, b: Statistics) -> Statistics:
@@ -323,67 +324,67 @@ class Monitor(keras.callbacks.Callback):
         del batch, logs
         self._step += 1
         if self._step % self.every == 0:
-            self._before = self._copied()
+            self._synchronize()
+            self._before = [ops.copy(weight.value) for weight in self._weights]
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """After a step that is due: probe."""
         del batch, logs
         if self._step % self.every == 0:
-            ratio = float(update_ratio(self._before, self._copied()))
-            loss, outputs, norms = self._probe(self.x, self.y)
-            shapes = [layer.output.shape for layer in map(self.model.get_layer, self._names)]
-            counts = [len(self.x) * math.prod(shape[1:-1]) for shape in shapes]
-            layers = dict(zip(self._names, map(_read, counts, outputs), strict=True))
+            self._synchronize()
+            loss, moments, norms, ratio = keras.tree.map_structure(_numpy, self._probe(self._before, self.x, self.y))
+            layers = dict(zip(self._names, map(_read, moments), strict=True))
             each = {weight.path: float(norm) for weight, norm in zip(self._weights, norms.each, strict=True)}
             suspects = {name: layer.deviations for name, layer in layers.items()} | each
-            non_finite = next((name for name, value in suspects.items() if not np.isfinite(value).all()), None)
-            self.readings.append(Reading(self._step, float(loss), each, float(norms.total), ratio, layers, non_finite))
+            bad = next((name for name, value in suspects.items() if not np.isfinite(value).all()), None)
+            self.readings.append(Reading(self._step, float(loss), each, float(norms.total), float(ratio), layers, bad))
 
-    def _copied(self) -> list[np.ndarray]:
+    def _synchronize(self) -> None:
         if hasattr(self.model, "jax_state_sync"):
-            self.model.jax_state_sync()  # Keras's training loop on JAX holds the weights elsewhere
-        return [np.array(_numpy(weight)) for weight in self._weights]
+            self.model.jax_state_sync()  # on JAX, Keras's training loop holds the weights elsewhere
 
 
 def _compiled(watched: keras.Model, loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Any]:
-    """From x and y to loss, moments of each output but the last, and gradient norms, in inference mode."""
+    """From weights before a step, x and y to loss, moments of all outputs but the last, norms, and update ratio."""
 
     def measured(y: Tensor, outputs: list[Tensor]) -> tuple[Tensor, list[Any]]:
         *activations, prediction = outputs
         return ops.mean(loss(y, prediction)), [_moments(each) for each in activations]
+
+    def weights() -> list[Tensor]:
+        return [weight.value for weight in watched.trainable_variables]
 
     match keras.backend.backend():
         case "tensorflow":
             import tensorflow as tf
 
             @tf.function(jit_compile=False)
-            def probe(x: Tensor, y: Tensor) -> Any:
+            def probe(before: list[Tensor], x: Tensor, y: Tensor) -> Any:
                 with tf.GradientTape() as tape:
                     value, moments = measured(y, watched(x, training=False))
-                gradients = tape.gradient(value, [weight.value for weight in watched.trainable_variables])
-                return value, moments, gradient_norms(gradients)
+                gradients = tape.gradient(value, weights())
+                return value, moments, gradient_norms(gradients), update_ratio(before, weights())
 
         case "jax":
             import jax
 
-            def stateless(trainable: Any, fixed: Any, x: Tensor, y: Tensor) -> Any:
-                return measured(y, watched.stateless_call(trainable, fixed, x, training=False)[0])
+            @jax.jit
+            def stateless(trainable: Any, fixed: Any, before: list[Tensor], x: Tensor, y: Tensor) -> Any:
+                def forward(trainable: Any) -> Any:
+                    return measured(y, watched.stateless_call(trainable, fixed, x, training=False)[0])
 
-            differentiated = jax.jit(jax.value_and_grad(stateless, has_aux=True))
+                (value, moments), gradients = jax.value_and_grad(forward, has_aux=True)(trainable)
+                return value, moments, gradient_norms(gradients), update_ratio(before, trainable)
 
-            def probe(x: Tensor, y: Tensor) -> Any:
-                trainable, fixed = watched.trainable_variables, watched.non_trainable_variables
-                (value, moments), gradients = differentiated(
-                    [v.value for v in trainable], [v.value for v in fixed], x, y
-                )
-                return value, moments, gradient_norms(gradients)
+            def probe(before: list[Tensor], x: Tensor, y: Tensor) -> Any:
+                return stateless(weights(), [v.value for v in watched.non_trainable_variables], before, x, y)
 
         case _:
             import torch
 
-            def probe(x: Tensor, y: Tensor) -> Any:
+            def probe(before: list[Tensor], x: Tensor, y: Tensor) -> Any:
                 value, moments = measured(ops.convert_to_tensor(y), watched(x, training=False))
-                weights = [weight.value for weight in watched.trainable_variables]
-                return value.detach(), moments, gradient_norms(torch.autograd.grad(value, weights, allow_unused=True))
+                gradients = torch.autograd.grad(value, weights(), allow_unused=True)
+                return value, moments, gradient_norms(gradients), update_ratio(before, weights())
 
     return probe
