@@ -53,7 +53,8 @@ def test_the_workflow_runs_what_the_readme_promises(environment: str) -> None:
 
 def test_the_pins_are_there_and_up_to_date() -> None:
     minors = {c.rpartition(":: ")[2] for c in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", c)}
-    expected = {f"py{minor}-{purpose}.txt" for minor, purpose in itertools.product(minors, ("cpu", "dev", "gpu", "peers"))}
+    purposes = ("cpu", "dev", "gpu", "peers")
+    expected = {f"py{minor}-{purpose}.txt" for minor, purpose in itertools.product(minors, purposes)}
     assert {path.name for path in LOCKS} == expected
     check = [sys.executable, str(ROOT / "requirements" / "compile.py"), "--check"]
     run = subprocess.run(check, capture_output=True, text=True, check=False)
