@@ -24,6 +24,7 @@ softmax are in float32 at least; projections have a bias unless `use_bias=False`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -358,11 +359,11 @@ class MultiHeadAttention(keras.layers.Layer):
         self.value_kernel, self.value_bias = self._weights("value", (values_shape[-1],), heads)
         self.output_kernel, self.output_bias = self._weights("output", heads, (size,))
 
-    def _weights(self, name: str, inputs: Shape, outputs: Shape) -> tuple[Tensor, Tensor | None]:
+    def _weights(self, name: str, inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> tuple[Tensor, Tensor | None]:
         """A kernel drawn as the matrix that it is (of Keras's own initializers each takes N for an axis of space)."""
 
         def initializer(shape: Shape, dtype: Any = None) -> Tensor:
-            matrix = (int(np.prod(inputs)), int(np.prod(outputs)))
+            matrix = (math.prod(inputs), math.prod(outputs))
             return ops.reshape(keras.initializers.GlorotUniform()(matrix, dtype), shape)
 
         kernel = self.add_weight(shape=(*inputs, *outputs), initializer=initializer, name=f"{name}_kernel")
@@ -393,7 +394,7 @@ class MultiHeadAttention(keras.layers.Layer):
         training: bool | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """What the heads find, `(B, T, N, H)`, brought together by W^O: `(B, T, D)`; arguments are projected ones."""
-        options = {"causal": causal, "offset": offset}
+        options: dict[str, Any] = {"causal": causal, "offset": offset}
         if self.block is not None:
             if return_attention_scores:
                 raise ValueError("attention by blocks never has the weights whole: leave out `block` to have them")

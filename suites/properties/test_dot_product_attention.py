@@ -184,7 +184,9 @@ def test_order_of_the_queries_carries_over(subject: Subject, case: Case) -> None
     assert_within(reverse, output[:, ::-1], bound[:, ::-1], "outputs of the queries in reverse")
 
 
-TWO_BY_TWO = Case(*(np.array([[[[1.0], [-1.0]], [[2.0], [0.5]]], [[[-2.0], [1.5]], [[0.25], [1.0]]]]) for _ in INPUTS))
+TWO_BY_TWO = SMALL.but(
+    **dict.fromkeys(INPUTS, np.array([[[[1.0], [-1.0]], [[2.0], [0.5]]], [[[-2.0], [1.5]], [[0.25], [1.0]]]]))
+)
 """B = T = S = N = 2."""
 
 
@@ -222,6 +224,11 @@ def test_masked_weights_are_exactly_zero(subject: Subject, case: Case) -> None:
     check((weights[~case.attended] == 0).all(), f"weights {weights.tolist()} under the mask {case.attended.tolist()}")
 
 
+def unseen_by_all(case: Case) -> np.ndarray:
+    """The positions that no query attends to: (B, S)."""
+    return ~np.any(case.attended, axis=(1, 2))
+
+
 def filled(case: Case, unseen: np.ndarray, number: float) -> Case:
     """The case with a number in keys and values where `unseen`, `(B, S)`."""
     place = unseen[..., None, None]
@@ -232,7 +239,7 @@ def filled(case: Case, unseen: np.ndarray, number: float) -> Case:
 @given(case=cases(masked=True), far=st.sampled_from((-64.0, 64.0)))
 def test_masked_positions_do_not_matter(subject: Subject, case: Case, far: float) -> None:
     """Finite numbers where no query attends have no effect on the output, bit for bit, and no gradient."""
-    unseen = ~case.attended.any((1, 2))
+    unseen = unseen_by_all(case)
     output = output_of(subject, case)
     assert_equal(output_of(subject, filled(case, unseen, far)), output, f"output with {far} in the padding")
     found = gradients(subject, case)
@@ -247,7 +254,7 @@ def test_masked_positions_do_not_matter(subject: Subject, case: Case, far: float
 @given(case=cases(masked=True), poison=st.sampled_from((np.nan, np.inf)))
 def test_padding_may_hold_nan(subject: Subject, case: Case, poison: float) -> None:
     """NaN and infinity at positions that no query attends to reach neither the output nor a gradient."""
-    poisoned = filled(case, ~case.attended.any((1, 2)), poison)
+    poisoned = filled(case, unseen_by_all(case), poison)
     output = output_of(subject, case)
     assert_equal(output_of(subject, poisoned), output, f"output with {poison} in the padding")
     for name, found in gradients(subject, poisoned).items():
@@ -284,7 +291,7 @@ def test_masked_padding_changes_nothing(subject: Subject, case: Case) -> None:
 @given(case=cases(masked=True, empty=True))
 def test_fully_masked_row_gives_zeros(subject: Subject, case: Case) -> None:
     """A query with nothing to attend to has a zero output, and leaves all gradients finite."""
-    empty = ~case.attended.any(-1).swapaxes(1, 2)  # (B, T, N)
+    empty = np.swapaxes(~np.any(case.attended, axis=-1), 1, 2)  # (B, T, N)
     output = output_of(subject, case)
     assert_equal(output[empty], np.zeros_like(output[empty]), "output where all is masked")
     for name, found in gradients(subject, case).items():
@@ -324,8 +331,8 @@ def test_the_future_does_not_matter(subject: Subject, case: Case) -> None:
 
 def layer_options(subject: Subject) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """All combinations of what the layer is made with and called with that may send it down another path."""
-    made = [{}, {"dropout": 0.5}, {"block": 2}]
-    called = [
+    made: list[dict[str, Any]] = [{}, {"dropout": 0.5}, {"block": 2}]
+    called: list[dict[str, Any]] = [
         {"return_attention_scores": scores, "training": training}
         for scores in (False, True)
         for training in (False, True)
@@ -415,7 +422,7 @@ def test_blockwise_follows_the_formula(subject: Subject, case: Case, block: int)
 def test_blockwise_padding_may_hold_nan(subject: Subject) -> None:
     """By blocks, NaN where no query attends and rows masked throughout reach neither output nor gradient."""
     for case in (SMALL_MASKED, FULLY_MASKED, SMALL.but(causal=True)):
-        poisoned = filled(case, ~case.attended.any((1, 2)), np.nan)
+        poisoned = filled(case, unseen_by_all(case), np.nan)
         output, bound = (
             output_of(subject, poisoned, by="blockwise_attention", block=2),
             rounding(subject, case, blocks=2),

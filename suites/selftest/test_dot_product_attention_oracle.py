@@ -44,7 +44,7 @@ def test_oracle_equals_onnx(options: dict[str, Any]) -> None:
     options = dict(options)
     case = inputs(options.pop("masked", False))
     names = ["query", "keys", "values", *(["mask"] if case["mask"] is not None else [])]
-    attributes = {"is_causal": int(options.get("causal", False))}
+    attributes: dict[str, Any] = {"is_causal": int(options.get("causal", False))}
     attributes |= {"scale": options["scale"]} if "scale" in options else {}
     types = [TensorProto.BOOL if name == "mask" else TensorProto.DOUBLE for name in names]
     graph = helper.make_graph(
@@ -55,7 +55,7 @@ def test_oracle_equals_onnx(options: dict[str, Any]) -> None:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 24)], ir_version=onnx.IR_VERSION)
     fed = {name: case[name] if name == "mask" else heads_first(case[name]) for name in names}
-    (output,) = ReferenceEvaluator(model).run(None, fed)
+    output = np.asarray(ReferenceEvaluator(model).run(None, fed)[0])
     # ONNX keeps the scale as a float32 attribute.
     found = oracle.attention(**case, **options).output
     assert_allclose(heads_first(output), found, rtol=0, atol=1e-6 if "scale" in options else 1e-12)

@@ -36,8 +36,8 @@ def dot_product_attention(
     if mask is not None:
         mask = ops.convert_to_tensor(mask)
         mask = {2: lambda: mask[:, None, None], 3: lambda: mask[:, None]}.get(mask.ndim, lambda: mask)()
-    inputs = [ops.convert_to_tensor(each).transpose(1, 2) for each in (query, keys, values)]
-    output = functional.scaled_dot_product_attention(*inputs, attn_mask=mask, is_causal=causal, scale=scale)
+    query, keys, values = (ops.convert_to_tensor(each).transpose(1, 2) for each in (query, keys, values))
+    output = functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask, is_causal=causal, scale=scale)
     return output.transpose(1, 2)
 
 

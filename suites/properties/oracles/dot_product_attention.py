@@ -135,11 +135,12 @@ def multi_head(
     Query `(B, T, D)`, values `(B, S, D_v)` and keys `(B, S, D_k)` meet `weights`: kernel and bias of the projections of
     query, keys, values and output, in Keras's shapes. The other arguments are those of `attention` and `rounding`.
     """
-    inputs = (query, keys, values)
-    sources = [projected(inputs[i], weights[2 * i], weights[2 * i + 1], 1, dtype) for i in range(3)]
-    heads, errors = [found for found, _ in sources], [error for _, error in sources]
-    truth = attention(*heads, mask, causal=causal)
-    bound = rounding(*heads, mask, causal=causal, dtype=dtype, errors=errors, blocks=blocks)
+    q, q_error = projected(query, weights[0], weights[1], 1, dtype)
+    k, k_error = projected(keys, weights[2], weights[3], 1, dtype)
+    v, v_error = projected(values, weights[4], weights[5], 1, dtype)
+    truth = attention(q, k, v, mask, causal=causal)
+    errors = (q_error, k_error, v_error)
+    bound = rounding(q, k, v, mask, causal=causal, dtype=dtype, errors=errors, blocks=blocks)
     output, error = projected(truth.output, weights[6], weights[7], 2, dtype, bound.output)
     return Attention(output, truth.weights), Attention(error, bound.weights)
 
