@@ -130,8 +130,10 @@ class NetworkCase:
     def weights(self) -> list[np.ndarray]:
         """The network's weights in the contract's order: E, encoder, decoder."""
         sizes = (self.width, self.heads, self.feed_forward, self.use_bias)
-        last = [("scale", (self.width,)), ("shift", (self.width,))] if self.norm_first else []
-        shapes = [("kernel", (self.vocabulary, self.width))]
+        last: list[tuple[str, tuple[int, ...]]] = []
+        if self.norm_first:
+            last = [("scale", (self.width,)), ("shift", (self.width,))]
+        shapes: list[tuple[str, tuple[int, ...]]] = [("kernel", (self.vocabulary, self.width))]
         if self.source is not None:
             shapes += [*block_shapes(*sizes, memory=False) * self.layers, *last]
         shapes += [*block_shapes(*sizes, memory=self.source is not None) * self.layers, *last]
@@ -179,9 +181,9 @@ def bits(rows: int, length: int) -> st.SearchStrategy[Bits]:
 def block_cases(
     draw: st.DrawFn, *, decoder: bool = False, memory: bool = False, masked: bool = False, use_bias: bool = True
 ) -> BlockCase:
-    """Any small case of this kind; sizes that a layer is built for are drawn from few, since building takes 0.1 s."""
-    batch, length = draw(st.integers(1, 2)), draw(st.integers(1, 3))
-    source = draw(st.integers(1, 3)) if memory else 0
+    """Any small case of this kind; sizes are drawn from few: JAX compiles for each of them."""
+    batch, length = draw(st.sampled_from(((1, 1), (1, 3), (2, 2))))
+    source = draw(st.sampled_from((1, 3))) if memory else 0
     return BlockCase(
         decoder=decoder,
         batch=batch,

@@ -28,7 +28,8 @@ def torchs(torch: Any, case: BlockCase) -> np.ndarray:
         dtype=torch.float64,
     )
     tensors = iter([torch.from_numpy(weight.astype(np.float64)) for weight in case.weights])
-    parameters, norms = {}, []
+    parameters: dict[str, Any] = {}
+    norms = []
     for name in ("self_attn", "multihead_attn")[: 2 if case.source else 1]:
         kernels, biases = [], []
         for _ in range(4):

@@ -53,7 +53,7 @@ class _Block(keras.layers.Layer):
 
     def make(self, kind: Any, size: int, attentions: tuple[str, ...]) -> None:
         """Create torch's module without parameters of its own, and the variables that are its parameters."""
-        heads, inner = self.sizes["heads"], self.sizes["feed_forward"]
+        heads, inner = int(self.sizes["heads"]), int(self.sizes["feed_forward"])
         with torch.device("meta"):
             module = kind(
                 size, heads, inner, self.sizes["dropout"], batch_first=True, norm_first=self.sizes["norm_first"]
