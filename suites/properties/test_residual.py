@@ -1,5 +1,6 @@
 """Residual networks: what must be true of any implementation (arXiv:1512.03385 and arXiv:1603.05027)."""
 
+import functools
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
@@ -152,7 +153,7 @@ def test_gradient_is_right_in_float64(subject: Subject, data: st.DataObject) -> 
         with float64():
             block = case.make(subject, dtype="float64")
             draw.randomise(block, case.seed, beta=1 / 16)  # no BN is exactly zero, where relu has no derivative
-            gradient = input_gradient(lambda x, f=block: f(x, training=False), case.pixels(), upstream)
+            gradient = input_gradient(functools.partial(block, training=False), case.pixels(), upstream)
             found = 0.0 if gradient is None else np.sum(to_numpy(gradient) * direction)
             arrays = [to_numpy(weight) for weight in block.weights]
         options = {"preactivation": case.preactivation, "shortcut": case.shortcut}
