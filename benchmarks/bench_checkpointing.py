@@ -115,22 +115,20 @@ def _stack(chosen: Sequence[Any], checkpoint: Callable[[Any], Any], precision: s
         return run
 
     length = round(len(chosen) ** 0.5)
+    segments = [chosen[start : start + length] for start in range(0, len(chosen), length)]
 
     class Stack(keras.layers.Layer):
         def __init__(self) -> None:
             super().__init__(dtype=precision)
             self.chosen = list(chosen)
-            self.segments = [
-                checkpoint(chain(chosen[start : start + length])) for start in range(0, len(chosen), length)
-            ]
 
         def build(self, shape: Any) -> None:
             for layer in self.chosen:
                 layer.build(shape)
 
         def call(self, inputs: Any) -> Any:
-            for segment in self.segments:
-                inputs = segment(inputs)
+            for segment in segments:
+                inputs = checkpoint(chain(segment))(inputs)  # a new function: JAX remembers what an old one closed over
             return inputs
 
     return Stack()

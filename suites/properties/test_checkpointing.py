@@ -119,6 +119,18 @@ def test_masks_and_integers_are_taken(subject: Subject) -> None:
 
 
 @pytest.mark.structure
+def test_changed_variables_are_seen(subject: Subject) -> None:
+    """A variable that changes from one step to the next is used as it is at the time, in both runs of either step."""
+    scale = captured([np.array([2.0])])[0]
+    checkpointed = subject.checkpoint(lambda inputs: inputs * inputs * scale)
+    for value in (2.0, 5.0):
+        scale.assign([value])
+        found = step(checkpointed, tensor_of([3.0]), variables=[scale])
+        wanted = Step(np.array([9 * value]), [np.array([6 * value])], [np.array([9.0])])
+        assert_same(found, wanted, f"scale {value}")
+
+
+@pytest.mark.structure
 def test_arguments_are_left_as_they_were(subject: Subject) -> None:
     """Neither arrays that are handed in nor variables that are only read change."""
     arrays, kernels = [SMALL.inputs.astype("float32"), np.array([2.0], "float32")], captured(SMALL.kernels)

@@ -15,6 +15,10 @@ LEAKS = KnownDefect(
 )
 
 KNOWN_DEFECTS = {
+    "changed_variables_are_seen": KnownDefect(
+        "The trace of a function is remembered with the Keras variables that it closes over: called again, it computes "
+        "with the values, or the leaked tracers, of the first time. A new function for each call avoids it."
+    ),
     "dropout_repeats_its_mask": LEAKS,
     "random_numbers_move_on_as_without": LEAKS,
     "assignments_happen_once": LEAKS,

@@ -134,6 +134,19 @@ def rounded_to_bfloat16(function: Function) -> Function:
     return checkpointed
 
 
+def by_shape(function: Function) -> Function:
+    """Results are remembered by the shapes of the arguments, as traces are."""
+    results: dict[Any, Any] = {}
+
+    def checkpointed(*args: Any) -> Any:
+        key = tuple(tuple(each.shape) for each in args)
+        if key not in results:
+            results[key] = reference.checkpoint(function)(*args)
+        return results[key]
+
+    return checkpointed
+
+
 def doubling_in_place(function: Function) -> Function:
     """NumPy arrays among the arguments are written to."""
 
@@ -382,6 +395,12 @@ VARIANTS = (
         "integers among the results come back as floating-point numbers",
         ("nests_and_keywords_are_taken",),
         remembering(FloatsOnly),
+    ),
+    Variant(
+        "remembered_by_shape",
+        "the variables of the first call are used for ever",
+        ("changed_variables_are_seen",),
+        wrong(by_shape),
     ),
     Variant(
         "arguments_written_to",
