@@ -15,7 +15,7 @@ def input_gradient(function: Callable[[Any], Any], x: Any, upstream: Any) -> Any
         upstream: the gradient of the loss with respect to y, in y's shape; cast to y's dtype.
 
     Returns:
-        A tensor of x's shape and dtype.
+        A tensor of x's shape and dtype; where y does not depend on x, None on TensorFlow and torch, and zeros on JAX.
     """
     x = keras.ops.convert_to_tensor(x)
     match keras.backend.backend():
@@ -29,7 +29,8 @@ def input_gradient(function: Callable[[Any], Any], x: Any, upstream: Any) -> Any
 
             x = x.detach().requires_grad_()
             y = function(x)
-            return torch.autograd.grad(y, x, torch.as_tensor(upstream, dtype=y.dtype, device=y.device))[0]
+            seen = torch.as_tensor(upstream, dtype=y.dtype, device=y.device)
+            return torch.autograd.grad(y, x, seen, allow_unused=True)[0]
         case _:
             import tensorflow as tf
 
