@@ -224,10 +224,10 @@ class Drawing(reference.Monitor):
 
 
 class EveryBatch(reference.Monitor):
-    """`every` is accepted and ignored."""
+    """Every 0 steps means every step."""
 
     def __init__(self, x: Any, y: Any, *, loss: Any = None, every: int = 1) -> None:
-        super().__init__(x, y, loss=loss, every=min(every, 1))
+        super().__init__(x, y, loss=loss, every=max(every, 1))
 
 
 class OneStepLate(reference.Monitor):
