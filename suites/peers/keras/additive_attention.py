@@ -24,7 +24,7 @@ KNOWN_DEFECTS = {
     "large_scores_do_not_leak": KnownDefect(
         "The mask subtracts 1e9 (65504 in float16) from scores, which a larger difference of scores outweighs.",
         "https://github.com/keras-team/keras/pull/15390",
-        # On torch a dtype does not equal its name, and so float16 too is given 1e9: infinity there, which does not leak.
+        # On torch a dtype does not equal its name: float16 too is given 1e9, which is infinity there and does not leak.
         precisions=PRECISIONS if keras.backend.backend() != "torch" else ("float32", "mixed_bfloat16"),
     ),
     "padding_may_hold_nan": KnownDefect("Masked values are multiplied by a weight of zero, and 0 * NaN is NaN."),
