@@ -46,7 +46,7 @@ CLAIM_COLUMNS = (
 )
 
 WITHOUT = "without"
-"""The implementation that is the same network with the technique left out."""
+"""The implementation that is the same work with the technique left out."""
 
 REFERENCE = "reference"
 PLAIN = "float32"

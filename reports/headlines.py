@@ -109,21 +109,19 @@ def _lower_first(title: str) -> str:
 
 def _cost(costs: Sequence[Row], precision: str) -> str:
     if not costs:
-        return "Its cost beside the same network without it was not timed."
+        return "Its cost beside the same work without it was not timed."
     low, high = min(costs, key=lambda row: row["ratio"]), max(costs, key=lambda row: row["ratio"])
-    step = (
-        f"A {words.operation(low['operation'])} takes"
-        if low["operation"] == TRAINING
-        else f"Its {low['operation']} takes"
-    )
+    operations = {row["operation"] for row in costs}
+    step = "A training step takes" if operations == {TRAINING} else "A step takes"
     suffix = "" if precision == PLAIN else f", in {precision}"
     if words.factor(low["ratio"]) == words.factor(high["ratio"]):
         known = {Cost.LEVEL: ", which is level", Cost.UNDECIDED: ", which this run cannot tell from none"}
         said = known.get(Cost(low["verdict"]), "")
-        return f"{step} {_ratio(low)} the time of the same network without it{suffix}{said}."
+        return f"{step} {_ratio(low)} the time of the same work without it{suffix}{said}."
+    names = [row["workload"] + f", {row['operation']}" * (len(operations) > 1) for row in (low, high)]
     return (
-        f"{step} from {_ratio(low)} ({low['workload']}) to {_ratio(high)} ({high['workload']}) the time of the same "
-        f"network without it{suffix}."
+        f"{step} from {_ratio(low)} ({names[0]}) to {_ratio(high)} ({names[1]}) the time of the same work without it"
+        f"{suffix}."
     )
 
 
