@@ -132,7 +132,8 @@ class Stack:
     def kernels(self, subject: Subject) -> list[np.ndarray]:
         """The kernels, each from an initializer with a seed of its own."""
         layers = zip(self.widths, self.widths[1:], strict=False)
-        return [weights(subject, Kernel(shape, "dense", self.scheme, self.seed + i)) for i, shape in enumerate(layers)]
+        kernels = [Kernel(shape, "dense", self.scheme, self.seed + i) for i, shape in enumerate(layers)]
+        return [weights(subject, kernel, "float32") for kernel in kernels]
 
     def __repr__(self) -> str:
         return f"Stack(widths={'-'.join(map(str, self.widths))}, scheme={self.scheme!r}, seed={self.seed})"

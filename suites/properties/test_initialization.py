@@ -222,13 +222,13 @@ def test_law_through_depth_is_the_product(subject: Subject, widths: tuple[int, .
 # Orthogonal and identity kernels
 
 
-def orthogonal(subject: Subject, shape: tuple[int, ...], seed: int, **options: Any) -> np.ndarray:
+def orthogonal(subject: Subject, shape: tuple[int, ...], dtype: str, seed: int, **options: Any) -> np.ndarray:
     """The subject's orthogonal kernel as a matrix (rows, columns)."""
     __tracebackhide__ = True
     for name in ("seed", *options):
         require(subject.Orthogonal, name, "Orthogonal")
     create = subject.Orthogonal(seed=seed, **options)
-    return drawn(create, shape, subject.compute_dtype).reshape(-1, shape[-1])
+    return drawn(create, shape, dtype).reshape(-1, shape[-1])
 
 
 @example(shape=(6, 3), seed=1, gain=2.0)
@@ -241,7 +241,7 @@ def orthogonal(subject: Subject, shape: tuple[int, ...], seed: int, **options: A
 )
 def test_orthogonal_kernels_are_orthogonal(subject: Subject, shape: tuple[int, ...], seed: int, gain: float) -> None:
     """An orthogonal kernel's shorter axis is orthonormal times the gain: W'W = gain^2 I if tall, WW' if wide."""
-    matrix = orthogonal(subject, shape, seed, gain=gain) / gain
+    matrix = orthogonal(subject, shape, subject.compute_dtype, seed, gain=gain) / gain
     short, tall = sorted(matrix.shape)
     product = matrix.T @ matrix if matrix.shape[1] == short else matrix @ matrix.T
     # Householder's Q is off by short * gamma(c tall) in norm (Higham, theorem 19.4, c small: 10 covers a reflection);
@@ -255,7 +255,7 @@ def test_orthogonal_kernels_are_orthogonal(subject: Subject, shape: tuple[int, .
 @given(seed=SEEDS)
 def test_orthogonal_kernels_are_uniform(subject: Subject, seed: int) -> None:
     """No direction is preferred: the trace of a random orthogonal matrix is a standard normal variable, of any size."""
-    trace = float(np.trace(orthogonal(subject, (256, 256), seed)))
+    trace = float(np.trace(orthogonal(subject, (256, 256), "float32", seed)))
     reach = oracle.trace_within(32) + 256 * gamma(2560, "float32")
     check(abs(trace) <= reach, f"a trace of {trace:.3g}, where 0 +- {reach:.3g} is expected: the signs are not random")
 
