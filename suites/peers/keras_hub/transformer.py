@@ -25,7 +25,8 @@ KNOWN_DEFECTS = {
         "Where all is masked, `keras.layers.MultiHeadAttention` gives the mean of the values, padding and all."
     ),
     "gradient_is_right_in_float64": KnownDefect(
-        "The softmax of the attention runs in float32 under a float64 policy, too.", precisions=("float32",)
+        "The softmax of the attention runs in float32 under a float64 policy, too.",
+        backends=("tensorflow", "jax"),
     ),
     "misfits_of_blocks_are_refused": KnownDefect("Heads that do not divide D are accepted, with D // N as their size."),
 }
