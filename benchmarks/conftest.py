@@ -34,14 +34,20 @@ def race(
     asked = [chosen for chosen in option.implementation if chosen.technique == technique]
     contenders = [*dict.fromkeys([*usual[:1], *asked])] if asked else usual
     precisions = option.precision if workload.mixed else option.precision[:1]
-    compared = precisions if has_without and option.backend in backends(technique) else ()
-    if option.scale == "quick":  # what the technique costs, once: its training step or its own work, in one precision
-        compared = () if operation in ("inference", "gradient") else compared[:1]
+    in_all = {"reference", *(chosen.name for chosen in asked)}
     left_out = Implementation(technique, WITHOUT, f"reference.{technique}")
+    if has_without and option.backend in backends(technique):
+        contenders = [*contenders, left_out]
+    if option.scale == "quick":
+        # In one precision, what peers take, and what the technique costs: its training step or its own work. What a
+        # precision costs is asked of the reference.
+        contenders = [c for c in contenders if c is not left_out or operation not in ("inference", "gradient")]
+    else:
+        in_all |= {chosen.name for chosen in contenders}
     return [
         Contender(workload, operation, chosen, precision, option.backend, option.device, option.scale)
-        for chosen in (*contenders, left_out)
-        for precision in (compared if chosen is left_out else precisions)
+        for chosen in contenders
+        for precision in (precisions if chosen.name in in_all else precisions[:1])
     ]
 
 
