@@ -81,7 +81,7 @@ def _training(ratios: Iterable[Row]) -> list[Row]:
 
 def _benefit(claims: dict[str, Verdict], rows: Sequence[Row]) -> str:
     if not claims:
-        return "No claim was rerun, so this report says what it costs and not what it brings."
+        return "No claim was rerun: this report says what it takes, and nothing else of what it brings."
     sentences = []
     for claim, verdict in claims.items():
         contrasts = [row for row in rows if row["claim"] == claim and row["implementation"] == REFERENCE]

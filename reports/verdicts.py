@@ -44,6 +44,7 @@ class Worth(StrEnum):
     COST_UNTESTED = "benefit shown, cost not timed"
     NOT_WORTH_IT = "not worth it"
     UNDECIDED = "undecided"
+    FASTER = "faster with it"
     UNTESTED = "benefit not tested"
 
 
@@ -86,8 +87,8 @@ def of_claim(contrasts: Iterable[Verdict]) -> Verdict:
 def of_technique(claims: Iterable[Verdict], costs: Iterable[Cost]) -> Worth:
     """Whether a technique pays: its claims say what it brings, its costs against "without" what it takes."""
     claims, costs = list(claims), set(costs)
-    if not claims:
-        return Worth.UNTESTED
+    if not claims:  # less time is a benefit in itself, where nothing else was promised
+        return Worth.FASTER if costs == {Cost.SAVES} else Worth.UNTESTED
     match of_claim(claims):
         case Verdict.CONTRADICTED:
             return Worth.NOT_WORTH_IT

@@ -349,6 +349,8 @@ def test_verdict_of_a_ratio(low: float, high: float, q: float, expected: Cost) -
     ("claims", "costs", "expected"),
     [
         ([], [Cost.COSTS], Worth.UNTESTED),
+        ([], [Cost.SAVES, Cost.LEVEL], Worth.UNTESTED),
+        ([], [Cost.SAVES], Worth.FASTER),
         ([Verdict.REPRODUCED], [Cost.LEVEL, Cost.SAVES], Worth.WORTH_IT),
         ([Verdict.REPRODUCED], [Cost.LEVEL, Cost.COSTS], Worth.AT_A_COST),
         ([Verdict.REPRODUCED], [], Worth.COST_UNTESTED),
