@@ -570,10 +570,9 @@ def test_model_survives_saving(subject: Subject) -> None:
     array = np.arange(24.0, dtype="float32").reshape(2, 3, 4) % 5
     output = to_numpy(model(array))
     assert_equal(loaded(array), output, "output after loading")
-    if "dropout" in options:
-        check(
-            (to_numpy(loaded(array, training=True)) != output).any(), "no weight is dropped in training after loading"
-        )
+    if "dropout" in options:  # a weight that stays is doubled, so that nothing stays near what it was
+        change = np.abs(to_numpy(loaded(array, training=True)) - output).max()
+        check(change > 1e-3 * np.abs(output).max(), "no weight is dropped in training after loading")
 
 
 # What goes in
