@@ -181,7 +181,8 @@ def kept_between_passes(function: Function, inputs: np.ndarray) -> int:
     Tensors that share memory count once, and the inputs are among them. Their shape should occur nowhere else.
     """
     count = {"tensorflow": _tensorflow_kept, "jax": _jax_kept, "torch": _torch_kept}[keras.backend.backend()]
-    return count(function, tensor_of(inputs))
+    # In the dtype that a layer computes in, or the copy that it makes of its inputs would count too.
+    return count(function, tensor_of(inputs, getattr(function, "compute_dtype", "float32")))
 
 
 def _living(kind: type) -> list[Any]:
@@ -196,9 +197,13 @@ def _tensorflow_kept(function: Function, x: Any) -> int:
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = function(x)
-    places = {np.asarray(memoryview(each)).ctypes.data for each in _living(tf.Tensor) if each.shape == x.shape}
+
+    def place(tensor: Any) -> int:
+        return int(tensor._numpy().ctypes.data)  # in public there are only copies, and no view of bfloat16
+
+    places = {place(each) for each in _living(tf.Tensor) if each.shape == x.shape}
     assert tape.gradient(y, x) is not None, "the function's result does not depend on its input"
-    return len(places - {np.asarray(memoryview(y)).ctypes.data})
+    return len(places - {place(y)})
 
 
 def _torch_kept(function: Function, x: Any) -> int:

@@ -255,7 +255,8 @@ def test_pre_norm_leaves_the_stream_alone(subject: Subject, case: BlockCase) -> 
 def test_dropout_is_for_training(subject: Subject) -> None:
     """Dropout does nothing unless training; then it follows the seed, and differs from call to call."""
     layer = block_of(subject, ENCODER, dropout=0.5)
-    still, off = to_numpy(run_block(subject, ENCODER, layer, training=False)), 2 * ENCODER.truth("float32").error
+    still = to_numpy(run_block(subject, ENCODER, layer, training=False))
+    off = 2 * ENCODER.truth(subject.compute_dtype).error
     assert_within(still, output_of(subject, ENCODER), off, "output with a rate of 0.5, not training")
     assert_equal(run_block(subject, ENCODER, layer), still, "output where nothing says that it is training")
 

@@ -20,7 +20,13 @@ UNWEIGHTED = KnownDefect(
     "`gradient_accumulation_steps` averages over micro-batches, so that a smaller one counts as much as the others."
 )
 
+ONE_STEP = KnownDefect(
+    "On torch the rates of an array of steps are written into one of a single step, which raises.", backends=("torch",)
+)
+
 KNOWN_DEFECTS = {
+    "steps_may_be_an_array": ONE_STEP,
+    "arguments_are_left_as_they_were": ONE_STEP,
     "restarts_are_periodic": KnownDefect("The step becomes float32 before it is reduced to its cycle."),
     "impossible_schedules_are_refused": KnownDefect(
         "PiecewiseConstantDecay takes falling boundaries, and adds up the rates of ranges that overlap."
