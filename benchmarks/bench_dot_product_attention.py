@@ -1,5 +1,6 @@
 """Races of self-attention over growing lengths, and of attention by blocks against the whole."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from benchmarks.races import test_race  # noqa: F401 - the one test function; pytest collects it here
 from benchmarks.workload import OPERATIONS, Workload
+from suites.implementations import NotProvided
 
 SIZES = {"heads": 4, "head_size": 16}
 LENGTHS = {128: 16, 512: 4, 1024: 2, 2048: 1}
@@ -60,10 +62,6 @@ def without(subject: Any, parameters: Mapping[str, int]) -> Any:
 
 def layer(subject: Any, parameters: Mapping[str, int], **options: int) -> Any:
     """The layer of an implementation, if it takes the options."""
-    import inspect
-
-    from suites.implementations import NotProvided
-
     for name in options:
         if name not in inspect.signature(subject.MultiHeadAttention).parameters:
             raise NotProvided(f"MultiHeadAttention takes no `{name}`")

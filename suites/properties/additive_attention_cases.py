@@ -3,8 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import inspect
-import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +14,8 @@ from hypothesis import strategies as st
 from keras import ops
 
 from suites.implementations import NotProvided
+from suites.properties.arrays import eighths, masks
+from suites.properties.checks import check, takes
 from suites.properties.gradients import input_gradient
 from suites.properties.numerics import to_numpy
 from suites.properties.oracles import additive_attention as oracle
@@ -125,21 +125,6 @@ def cases(draw: st.DrawFn, steps: Sequence[int | None], *, keyed: bool = False, 
         key_kernel=draw(eighths((key_size if keyed else value_size, units), 1)),
         scale=draw(eighths((units,), 2)),
     )
-
-
-def eighths(shape: tuple[int, ...], limit: int) -> st.SearchStrategy[np.ndarray]:
-    """Multiples of 1/8 up to a limit: exact in bfloat16, and readable."""
-    return _arrays(st.integers(-8 * limit, 8 * limit), shape).map(lambda integers: integers / 8)
-
-
-def masks(shape: tuple[int, ...]) -> st.SearchStrategy[np.ndarray]:
-    """Masks that leave every row at least one position."""
-    return _arrays(st.booleans(), shape).filter(lambda mask: bool(mask.any(-1).all()))
-
-
-def _arrays(elements: st.SearchStrategy[Any], shape: tuple[int, ...]) -> st.SearchStrategy[np.ndarray]:
-    size = math.prod(shape)
-    return st.lists(elements, min_size=size, max_size=size).map(lambda drawn: np.array(drawn).reshape(shape))
 
 
 def attend(
@@ -252,19 +237,6 @@ def quiet() -> Iterator[None]:
         for message in (".*using a softmax over axis", ".*does not support masking", "`build..` was called on layer"):
             warnings.filterwarnings("ignore", message=message, category=UserWarning)
         yield
-
-
-def check(holds: Any, message: str) -> None:
-    """Fail with this message and no more, where a bare assert would print its operands too."""
-    __tracebackhide__ = True
-    if not holds:
-        raise AssertionError(message)
-
-
-def takes(function: Callable[..., Any], name: str) -> bool:
-    """Whether a callable has a parameter of this name, or takes any keyword."""
-    parameters = inspect.signature(function).parameters
-    return name in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
 
 
 def as_tensor(value: Any, dtype: str) -> Any:

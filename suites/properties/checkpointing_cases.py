@@ -1,6 +1,5 @@
 """What is drawn for the properties of checkpointing, and how one training step is taken on each backend."""
 
-import inspect
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from hypothesis import strategies as st
 from keras import layers, ops
 
 from suites.implementations import NotProvided
-from suites.properties.checkpointing_steps import Function, Step, check, step, tensor_of
+from suites.properties.checkpointing_steps import Function, Step, step, tensor_of
+from suites.properties.checks import check, takes
 from suites.properties.numerics import to_numpy
 from suites.properties.oracles import checkpointing as oracle
 from suites.subjects import Subject
@@ -168,12 +168,6 @@ def sequential(subject: Subject, chosen: Sequence[Any], segments: Any = None) ->
         if not takes(create, name):
             raise NotProvided(f"CheckpointedSequential takes no `{name}`")
     return create(list(chosen), **extra, dtype=subject.precision)
-
-
-def takes(function: Function, name: str) -> bool:
-    """Whether a callable has a parameter of this name, or takes any keyword."""
-    parameters = inspect.signature(function).parameters
-    return name in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
 
 
 # Functions

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from suites.properties.checks import check
 from suites.properties.numerics import assert_equal, to_numpy
 
 Function = Callable[..., Any]
@@ -236,10 +237,3 @@ def _jax_kept(function: Function, x: Any) -> int:
 def tensor_of(array: Any, dtype: str = "float32") -> Any:
     """A tensor of a floating-point dtype."""
     return ops.convert_to_tensor(np.asarray(array), dtype=dtype)
-
-
-def check(holds: Any, message: str) -> None:
-    """Fail with this message and no more, where a bare assert would print its operands too."""
-    __tracebackhide__ = True
-    if not holds:
-        raise AssertionError(message)

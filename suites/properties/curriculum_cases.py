@@ -1,9 +1,8 @@
 """What is drawn for the properties of curriculum learning, and how an implementation is called with it."""
 
-import inspect
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from hypothesis import strategies as st
 from keras import ops
 
+from suites.properties.checks import check
 from suites.properties.oracles import curriculum as oracle
 from suites.subjects import Subject
 
@@ -274,16 +274,3 @@ def refused(what: str, function: Any, *arguments: Any) -> None:
     except ValueError:
         return
     check(False, f"{what} was accepted")
-
-
-def check(holds: Any, message: str) -> None:
-    """Fail with this message and no more, where a bare assert would print its operands too."""
-    __tracebackhide__ = True
-    if not holds:
-        raise AssertionError(message)
-
-
-def takes(function: Callable[..., Any], name: str) -> bool:
-    """Whether a callable has a parameter of this name, or takes any keyword."""
-    parameters = inspect.signature(function).parameters
-    return name in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())

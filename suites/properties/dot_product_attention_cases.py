@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from keras import ops
 
 from suites.implementations import NotProvided
+from suites.properties.arrays import eighths, masks
+from suites.properties.checks import check, takes
 from suites.properties.gradients import input_gradient
 from suites.properties.numerics import gamma, to_numpy
 from suites.properties.oracles import dot_product_attention as oracle
@@ -147,22 +149,6 @@ def cases(
     )
 
 
-def eighths(shape: tuple[int, ...], limit: int) -> st.SearchStrategy[np.ndarray]:
-    """Multiples of 1/8 up to a limit: exact in bfloat16, and readable."""
-    return _arrays(st.integers(-8 * limit, 8 * limit), shape).map(lambda integers: integers / 8)
-
-
-def masks(shape: tuple[int, ...], *, empty: bool = False) -> st.SearchStrategy[np.ndarray]:
-    """Masks, that leave every row at least one position unless rows may be empty."""
-    drawn = _arrays(st.booleans(), shape)
-    return drawn if empty else drawn.filter(lambda mask: bool(mask.any(-1).all()))
-
-
-def _arrays(elements: st.SearchStrategy[Any], shape: tuple[int, ...]) -> st.SearchStrategy[np.ndarray]:
-    size = math.prod(shape)
-    return st.lists(elements, min_size=size, max_size=size).map(lambda drawn: np.array(drawn).reshape(shape))
-
-
 def attend(subject: Subject, case: Case, *, by: str = "dot_product_attention", dtype: str = "", **changed: Any) -> Any:
     """What a function of the implementation returns, for inputs in the compute dtype.
 
@@ -260,19 +246,6 @@ def forms(subject: Subject) -> Iterator[str]:
     yield "dot_product_attention"
     if subject.provides("blockwise_attention"):
         yield "blockwise_attention"
-
-
-def check(holds: Any, message: str) -> None:
-    """Fail with this message and no more, where a bare assert would print its operands too."""
-    __tracebackhide__ = True
-    if not holds:
-        raise AssertionError(message)
-
-
-def takes(function: Callable[..., Any], name: str) -> bool:
-    """Whether a callable has a parameter of this name, or takes any keyword."""
-    parameters = inspect.signature(function).parameters
-    return name in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
 
 
 # The layer

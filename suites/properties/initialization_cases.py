@@ -1,7 +1,6 @@
 """What is drawn for the properties of initialization, and how an implementation's initializers are called."""
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ import keras
 import numpy as np
 from hypothesis import strategies as st
 
-from suites.implementations import NotProvided
+from suites.properties.checks import check, require
 from suites.properties.numerics import UNIT_ROUNDOFF, to_numpy
 from suites.properties.oracles import initialization as oracle
 from suites.subjects import Subject
@@ -74,13 +73,6 @@ def initializer(subject: Subject, kernel: Kernel, **options: Any) -> Callable[..
     for name in options:
         require(make, name, "initializer")
     return make(kernel.scheme, **options)
-
-
-def require(function: Callable[..., Any], name: str, title: str) -> None:
-    """Leave out a property that needs an argument which a function does not take."""
-    parameters = inspect.signature(function).parameters
-    if name not in parameters and not any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
-        raise NotProvided(f"{title} takes no `{name}`")
 
 
 def weights(subject: Subject, kernel: Kernel, dtype: str = "") -> np.ndarray:
@@ -159,10 +151,3 @@ def built(layers: Sequence[keras.layers.Layer], shape: tuple[int | None, ...]) -
     for layer in layers:
         layer.build(shape)
         shape = layer.compute_output_shape(shape)
-
-
-def check(holds: Any, message: str) -> None:
-    """Fail with this message and no more, where a bare assert would print its operands too."""
-    __tracebackhide__ = True
-    if not holds:
-        raise AssertionError(message)

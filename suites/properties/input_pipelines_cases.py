@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from suites.implementations import NotProvided
+from suites.properties.checks import check, takes
 from suites.subjects import Subject
 
 SLOW = {"cache": False, "parallel": 1, "vectorized": False, "prefetch": 0}
@@ -246,13 +246,6 @@ def from_files(subject: Subject, folder: str, **wanted: Any) -> list[bytes]:
 # Checks
 
 
-def check(holds: Any, message: str) -> None:
-    """Fail with this message and no more, where a bare assert would print its operands too."""
-    __tracebackhide__ = True
-    if not holds:
-        raise AssertionError(message)
-
-
 def same(found: Any, expected: Any, what: str) -> None:
     """Assert equal batches: structure, dtypes, shapes and every bit."""
     __tracebackhide__ = True
@@ -262,9 +255,3 @@ def same(found: Any, expected: Any, what: str) -> None:
         described = f"{one.dtype} {one.shape} {one.tolist()}"
         fits = one.dtype == other.dtype and one.shape == other.shape and np.array_equal(one, other)
         check(fits, f"{what}: {described}, expected {other.dtype} {other.shape} {other.tolist()}")
-
-
-def takes(function: Callable[..., Any], name: str) -> bool:
-    """Whether a callable has a parameter of this name, or takes any keyword."""
-    parameters = inspect.signature(function).parameters
-    return name in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())

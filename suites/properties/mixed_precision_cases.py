@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from suites.implementations import NotProvided
+from suites.properties.checks import takes
 from suites.properties.numerics import to_numpy
 from suites.subjects import Subject
 
@@ -298,13 +298,6 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def check(holds: Any, message: str) -> None:
-    """Fail with this message and no more, where a bare assert would print its operands too."""
-    __tracebackhide__ = True
-    if not holds:
-        raise AssertionError(message)
-
-
 def refuses(action: Callable[..., Any], *arguments: Any, **keywords: Any) -> bool:
     """Whether a call raises ValueError."""
     try:
@@ -312,9 +305,3 @@ def refuses(action: Callable[..., Any], *arguments: Any, **keywords: Any) -> boo
     except ValueError:
         return True
     return False
-
-
-def takes(function: Callable[..., Any], name: str) -> bool:
-    """Whether a callable has a parameter of this name, or takes any keyword."""
-    parameters = inspect.signature(function).parameters
-    return name in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from suites.implementations import NotProvided
+from suites.properties.checks import check
 from suites.properties.numerics import to_numpy
 from suites.subjects import Subject
 
@@ -216,20 +216,6 @@ def products(size: int, count: int) -> Callable[[], Any]:
 
         return tf.function(step)
     return step
-
-
-def require(function: Callable[..., Any], name: str, title: str) -> None:
-    """Leave out a property that needs an argument which a function does not take."""
-    parameters = inspect.signature(function).parameters
-    if name not in parameters and not any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
-        raise NotProvided(f"{title} takes no `{name}`")
-
-
-def check(holds: Any, message: str) -> None:
-    """Fail with this message and no more, where a bare assert would print its operands too."""
-    __tracebackhide__ = True
-    if not holds:
-        raise AssertionError(message)
 
 
 def check_refused(what: str, function: Callable[..., Any], *arguments: Any, **options: Any) -> None:

@@ -1,7 +1,6 @@
 """What is drawn for the properties of schedules, and how an implementation is asked for a rate."""
 
 import contextlib
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from suites.implementations import NotProvided
+from suites.properties.checks import check, require
 from suites.properties.numerics import assert_within, to_numpy
 from suites.properties.oracles import schedules as oracle
 from suites.subjects import Subject
@@ -98,13 +98,6 @@ def cases(function: str) -> st.SearchStrategy[Case]:
     return parameters[function].map(lambda drawn: Case(function, drawn))
 
 
-def check(holds: Any, message: str) -> None:
-    """Fail with this message and no more, where a bare assert would print its operands too."""
-    __tracebackhide__ = True
-    if not holds:
-        raise AssertionError(message)
-
-
 def refuses(call: Callable[..., Any], *arguments: Any, **named: Any) -> bool:
     """Whether a call raises ValueError."""
     try:
@@ -121,11 +114,8 @@ def taking(subject: Subject, function: str, *names: str) -> Callable[..., Any]:
         NotProvided: it does not exist, or lacks one of the names.
     """
     found: Callable[..., Any] = getattr(subject, function)
-    parameters = inspect.signature(found).parameters
-    if not any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
-        for name in names:
-            if name not in parameters:
-                raise NotProvided(f"{function} takes no `{name}`")
+    for name in names:
+        require(found, name, function)
     return found
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from hypothesis import strategies as st
 from keras import ops
 
+from suites.properties.checks import check
 from suites.properties.numerics import SMALLEST_SUBNORMAL, assert_within, gamma, to_numpy
-from suites.properties.schedules_cases import check
 from suites.subjects import Subject
 
 

@@ -30,13 +30,13 @@ from suites.properties.additive_attention_cases import (
     build,
     call,
     cases,
-    check,
     context_of,
     gradient,
     quiet,
     rounding,
     weights_of,
 )
+from suites.properties.checks import check
 from suites.properties.numerics import assert_equal, assert_within, float64, gamma, to_numpy
 from suites.properties.oracles import additive_attention as oracle
 from suites.subjects import Subject

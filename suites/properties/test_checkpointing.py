@@ -35,13 +35,13 @@ from suites.properties.checkpointing_cases import (
 from suites.properties.checkpointing_steps import (
     Step,
     assert_same,
-    check,
     counted,
     kept_between_passes,
     second_derivative,
     step,
     tensor_of,
 )
+from suites.properties.checks import check
 from suites.properties.numerics import assert_equal, to_numpy
 from suites.properties.oracles import checkpointing as oracle
 from suites.subjects import Subject

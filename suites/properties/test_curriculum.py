@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from suites.implementations import NotProvided
+from suites.properties.checks import check, takes
 from suites.properties.curriculum_cases import (
     FINE,
     TEN,
@@ -28,7 +29,6 @@ from suites.properties.curriculum_cases import (
     Pace,
     Plan,
     Teacher,
-    check,
     check_batches,
     check_permutation,
     count,
@@ -45,7 +45,6 @@ from suites.properties.curriculum_cases import (
     refused,
     scored,
     scores,
-    takes,
 )
 from suites.properties.numerics import assert_equal, gamma
 from suites.properties.oracles import curriculum as oracle

@@ -16,6 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from keras import ops
 
+from suites.properties.checks import check
 from suites.properties.dot_product_attention_cases import (
     CROSS,
     FULLY_MASKED,
@@ -31,7 +32,6 @@ from suites.properties.dot_product_attention_cases import (
     build,
     call,
     cases,
-    check,
     dtype_of,
     exact_gradients,
     forms,

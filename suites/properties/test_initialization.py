@@ -14,19 +14,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from suites.implementations import NotProvided
+from suites.properties.checks import check, require
 from suites.properties.gradients import input_gradient
 from suites.properties.initialization_cases import (
     SCHEMES,
     Kernel,
     Stack,
     built,
-    check,
     check_moments,
     check_variance,
     drawn,
     initializer,
     large_kernels,
-    require,
     shapes,
     slack,
     through,

@@ -19,6 +19,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from suites.implementations import NotProvided
+from suites.properties.checks import check
 from suites.properties.input_pipelines_cases import (
     FAST,
     FILES,
@@ -32,7 +33,6 @@ from suites.properties.input_pipelines_cases import (
     batches,
     by_epoch,
     cases,
-    check,
     flat,
     from_files,
     in_numpy,

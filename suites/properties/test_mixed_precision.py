@@ -18,6 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from keras import ops
 
+from suites.properties.checks import check
 from suites.properties.mixed_precision_cases import (
     EDGES,
     ONE_WEIGHT,
@@ -29,7 +30,6 @@ from suites.properties.mixed_precision_cases import (
     Gradients,
     Run,
     apply,
-    check,
     default_policy,
     everything,
     gradients,

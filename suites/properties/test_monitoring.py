@@ -15,12 +15,12 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from suites.properties.checks import check, require
 from suites.properties.monitoring_cases import (
     Batches,
     Gradients,
     Values,
     batches,
-    check,
     check_refused,
     data,
     followed,
@@ -28,7 +28,6 @@ from suites.properties.monitoring_cases import (
     probe_loss,
     products,
     profiled,
-    require,
     trained,
     unwatched,
     values,

@@ -15,6 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from keras import ops
 
+from suites.properties.checks import check
 from suites.properties.numerics import UNIT_ROUNDOFF, assert_equal, assert_within, gamma, to_numpy
 from suites.properties.oracles import schedules as oracle
 from suites.properties.schedules_cases import (
@@ -29,7 +30,6 @@ from suites.properties.schedules_cases import (
     WARM_UP,
     Case,
     cases,
-    check,
     follows,
     global_policy,
     provided,

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from suites.properties.checks import check
 from suites.properties.gradients import input_gradient
 from suites.properties.numerics import LIBM_ULPS, UNIT_ROUNDOFF, assert_equal, assert_within, float64, gamma, to_numpy
 from suites.properties.oracles import transformer as oracle
@@ -29,7 +30,6 @@ from suites.properties.transformer_cases import (
     as_tensor,
     block_cases,
     block_of,
-    check,
     embedding_of,
     log_softmax,
     logits_of,

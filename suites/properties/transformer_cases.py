@@ -6,7 +6,6 @@ A case holds sizes, masks and a seed, and makes its arrays from these, so that a
 import contextlib
 import dataclasses
 import functools
-import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from suites.implementations import NotProvided
+from suites.properties.checks import check, takes
 from suites.properties.numerics import LIBM_ULPS, gamma, to_numpy
 from suites.properties.oracles import transformer as oracle
 from suites.subjects import Subject
@@ -407,13 +407,6 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
 
 
-def check(holds: Any, message: str) -> None:
-    """Fail with this message and no more, where a bare assert would print its operands too."""
-    __tracebackhide__ = True
-    if not holds:
-        raise AssertionError(message)
-
-
 def refuse(misfits: Mapping[str, Callable[[], Any]]) -> None:
     """Fail unless each of these raises ValueError."""
     __tracebackhide__ = True
@@ -421,12 +414,6 @@ def refuse(misfits: Mapping[str, Callable[[], Any]]) -> None:
         with contextlib.suppress(ValueError):
             attempt()
             check(False, f"{what} was accepted")
-
-
-def takes(function: Callable[..., Any], name: str) -> bool:
-    """Whether a callable has a parameter of this name, or takes any keyword."""
-    parameters: Mapping[str, inspect.Parameter] = inspect.signature(function).parameters
-    return name in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
 
 
 @contextlib.contextmanager

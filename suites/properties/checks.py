@@ -1,0 +1,30 @@
+"""What every technique's properties do with a statement, and ask of a function before they call it."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from suites.implementations import NotProvided
+
+
+def check(holds: Any, message: str) -> None:
+    """Fail with this message and no more, where a bare assert would print its operands too."""
+    __tracebackhide__ = True
+    if not holds:
+        raise AssertionError(message)
+
+
+def takes(function: Callable[..., Any], name: str) -> bool:
+    """Whether a callable has a parameter of this name, or takes any keyword."""
+    parameters: Mapping[str, inspect.Parameter] = inspect.signature(function).parameters
+    return name in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+
+
+def require(function: Callable[..., Any], name: str, title: str) -> None:
+    """Leave out a property that needs an argument which a function does not take.
+
+    Raises:
+        NotProvided: it does not take it.
+    """
+    if not takes(function, name):
+        raise NotProvided(f"{title} takes no `{name}`")
