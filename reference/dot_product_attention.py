@@ -11,10 +11,9 @@ does not saturate as heads grow (footnote 4). Several heads attend to different 
 
     multi_head(Q, K, V) = concat(head_1, ..., head_N) W_O,   head_n = attention(Q W_n^Q, K W_n^K, V W_n^V)
 
-T x S weights are still too many for a long sequence. `blockwise_attention` gives the same result, one block of keys
-after the other, with a running softmax (Milakov and Gimelshein 2018, arXiv:1805.02867, algorithm 3; Rabe and Staats
-2021, arXiv:2112.05682), and computes each block again for the gradient (Dao et al. 2022, arXiv:2205.14135, appendix
-B.4): memory grows with T + S.
+T x S weights are still too many for a long sequence: `reference/_blockwise.py` has the same result one block of keys
+after the other, in memory that grows with T + S. What both share, the scores and who may attend to whom, stands in
+`reference/_scores.py`.
 
 Shapes: B batch, T query length, S source length, N heads, H head size, H_v that of the values, D model size.
 
@@ -26,17 +25,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
-Tensor = Any  # a tensor of the backend in use, or what it converts: a NumPy array, a keras.Variable
-Shape = tuple[int | None, ...]
+from reference._blockwise import blockwise_attention
+from reference._scores import (
+    LOWEST_SCORE,
+    Tensor,
+    attended_positions,
+    checked,
+    cleared,
+    common_dtypes,
+    dot_products,
+    heads_first,
+    scale_of,
+)
 
-LOWEST_SCORE = float(np.finfo(np.float32).min)  # of a masked position; finite, so that no difference of two is NaN
+Shape = tuple[int | None, ...]
 
 
 def dot_product_attention(
@@ -76,22 +83,18 @@ def dot_product_attention(
     Raises:
         ValueError: a shape does not fit the others, or the mask is not bool.
     """
-    query, keys, values, mask = _checked(query, keys, values, mask)
-    dtype, wide = _dtypes(query, keys, values)
+    query, keys, values, mask = checked(query, keys, values, mask)
+    dtype, wide = common_dtypes(query, keys, values)
     allowed = attended_positions(mask, causal, offset, ops.shape(query)[1], 0, ops.shape(keys)[1])
-    query, keys, values = (_heads_first(each) for each in (query, keys, values))  # (B, N, T or S, H)
+    query, keys, values = (heads_first(each) for each in (query, keys, values))  # (B, N, T or S, H)
     keys, values = cleared(keys, allowed), cleared(values, allowed)
 
-    weights = masked_softmax(dot_products(ops.cast(query, wide) * _scale(scale, query), ops.cast(keys, wide)), allowed)
-    passed = weights if dropout is None else dropout(weights)  # (B, N, T, S)
+    scores = dot_products(ops.cast(query, wide) * scale_of(query, scale), ops.cast(keys, wide))
+    weights = masked_softmax(scores, allowed)  # (B, N, T, S)
+    passed = weights if dropout is None else dropout(weights)
     output = ops.matmul(ops.cast(passed, dtype), ops.cast(values, dtype))  # (B, N, T, H_v)
-    output = _heads_first(attending_rows(output, allowed))  # (B, T, N, H_v)
+    output = heads_first(attending_rows(output, allowed))  # (B, T, N, H_v)
     return (output, attending_rows(weights, allowed)) if return_weights else output
-
-
-def dot_products(query: Tensor, keys: Tensor) -> Tensor:
-    """e_ts = q_t . k_s, of a query that is scaled already: `(B, N, T, H)` and `(B, N, S, H)` to `(B, N, T, S)`."""
-    return ops.matmul(query, ops.transpose(keys, (0, 1, 3, 2)))
 
 
 def masked_softmax(scores: Tensor, allowed: Tensor | None) -> Tensor:
@@ -106,189 +109,6 @@ def masked_softmax(scores: Tensor, allowed: Tensor | None) -> Tensor:
 def attending_rows(rows: Tensor, allowed: Tensor | None) -> Tensor:
     """Outputs or weights `(B, N, T, ...)`, zero for a query without any position to attend to."""
     return rows if allowed is None else ops.where(ops.any(allowed, axis=-1, keepdims=True), rows, 0)
-
-
-def attended_positions(
-    mask: Tensor | None,
-    causal: bool,
-    offset: int | Tensor,
-    length: int | Tensor,
-    start: int | Tensor,
-    size: int | Tensor,
-) -> Tensor | None:
-    """Which of the keys `start` to `start + size` each of `length` queries may attend to; None if each may to all.
-
-    Returns:
-        bool, `(B, N, T, size)`, where B, N and T may be 1.
-    """
-    allowed = None if mask is None else _part(mask, 3, start, size)
-    if causal:
-        latest = ops.arange(length) + offset  # (T,)
-        triangle = ops.arange(size) + start <= ops.expand_dims(latest, 1)  # (T, size)
-        allowed = triangle[None, None] if allowed is None else ops.logical_and(allowed, triangle)
-    return allowed
-
-
-def cleared(source: Tensor, allowed: Tensor | None) -> Tensor:
-    """Keys or values `(B, N, S, H)` with zeros where no query attends: 0 * NaN is NaN, in sums and in gradients."""
-    return source if allowed is None else ops.where(ops.any(allowed, axis=2)[..., None], source, 0)
-
-
-def blockwise_attention(
-    query: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    mask: Tensor | None = None,
-    *,
-    causal: bool = False,
-    offset: int | Tensor = 0,
-    scale: float | None = None,
-    block: int = 128,
-) -> Tensor:
-    """`dot_product_attention` in memory that grows with T + S, not with T x S, for its gradient too.
-
-    At no time are there scores of more than `block` keys, so that the weights cannot be returned. All runs in float32
-    at least. It can be differentiated once.
-
-    Args:
-        query: `(B, T, N, H)`; this and the next six are as in `dot_product_attention`.
-        keys: `(B, S, N, H)`.
-        values: `(B, S, N, H_v)`.
-        mask: bool, True = attend.
-        causal: whether query t attends to positions s <= t + `offset` only.
-        offset: by how many positions the queries start later than the keys.
-        scale: of the scores.
-        block: how many keys are scored at once. S need not be a multiple of it.
-
-    Returns:
-        The output, `(B, T, N, H_v)`, in the common dtype of query, keys and values.
-
-    Raises:
-        ValueError: a shape does not fit the others, the mask is not bool, or the block is not positive.
-    """
-    if block < 1:
-        raise ValueError(f"`block` must be at least 1 key; it is {block}")
-    query, keys, values, mask = _checked(query, keys, values, mask)
-    dtype, wide = _dtypes(query, keys, values)
-
-    @ops.custom_gradient
-    def attend(*inputs: Tensor) -> tuple[Tensor, Callable[..., tuple[Tensor, ...]]]:
-        # TensorFlow's eager tape would keep all scores in spite of the gradient below, if it saw what follows.
-        query, keys, values = (_heads_first(ops.stop_gradient(each)) for each in inputs)
-        source = Blocks(keys, values, mask, causal, offset, ops.shape(query)[2], block)
-        output, log_total = blockwise_forward(query, source)
-
-        def gradient(*arguments: Tensor, upstream: Tensor = None) -> tuple[Tensor, ...]:
-            # Keras hands the upstream gradient over by position on TensorFlow and JAX, by name on torch.
-            upstream = _heads_first(arguments[0] if upstream is None else upstream)
-            return tuple(map(_heads_first, blockwise_gradient(query, source, output, log_total, upstream)))
-
-        return _heads_first(output), gradient
-
-    query = ops.cast(query, wide) * _scale(scale, query)
-    return ops.cast(attend(query, ops.cast(keys, wide), ops.cast(values, wide)), dtype)
-
-
-@dataclass(frozen=True)
-class Blocks:
-    """Keys `(B, N, S, H)` and values `(B, N, S, H_v)`, to be attended to `size` at a time, and who may attend."""
-
-    keys: Tensor
-    values: Tensor
-    mask: Tensor | None
-    causal: bool
-    offset: int | Tensor
-    steps: int | Tensor  # T
-    size: int
-
-    def at(self, start: int | Tensor, size: int | Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Keys and values from `start` to `start + size`, and where each query may attend to them."""
-        allowed = attended_positions(self.mask, self.causal, self.offset, self.steps, start, size)
-        keys, values = _part(self.keys, 2, start, size), _part(self.values, 2, start, size)
-        return cleared(keys, allowed), cleared(values, allowed), allowed
-
-    def fold(self, step: Callable[..., tuple[Tensor, ...]], state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """`state = step(state, start, size)` for one block after the other, the last of which may be shorter.
-
-        A loop of the backend, not of Python: left to itself a compiler runs all blocks at once, with all their scores.
-        """
-        source = ops.shape(self.keys)[2]
-        whole, rest = source // self.size, source % self.size  # integers, or tensors where S is not known yet
-        if not isinstance(whole, int) or whole > 0:
-            state = ops.fori_loop(0, whole, lambda i, state: step(state, i * self.size, self.size), state)
-        if not isinstance(rest, int) or rest > 0:
-            state = step(state, source - rest, rest)
-        return state
-
-
-def blockwise_forward(query: Tensor, source: Blocks) -> tuple[Tensor, Tensor]:
-    """Output `(B, N, T, H_v)`, and log sum_s exp(e_ts) `(B, N, T, 1)`, by a running softmax."""
-
-    def step(state: tuple[Tensor, ...], start: int | Tensor, size: int | Tensor) -> tuple[Tensor, ...]:
-        keys, values, allowed = source.at(start, size)
-        return running_softmax(state, dot_products(query, keys), values, allowed)
-
-    batch, heads, steps, _ = ops.shape(query)
-    column, outputs = (batch, heads, steps, 1), (batch, heads, steps, ops.shape(source.values)[3])
-    state = (
-        ops.full(column, LOWEST_SCORE, query.dtype),
-        ops.zeros(column, query.dtype),
-        ops.zeros(outputs, query.dtype),
-    )
-    largest, total, summed = source.fold(step, state)
-    total = ops.where(total > 0, total, 1)  # 0 only for a row that is masked throughout, and so is `summed`
-    return summed / total, largest + ops.log(total)
-
-
-def running_softmax(
-    state: tuple[Tensor, ...], scores: Tensor, values: Tensor, allowed: Tensor | None
-) -> tuple[Tensor, ...]:
-    """Take one block into a softmax under way (Milakov and Gimelshein 2018, algorithm 3, lines 4 and 5).
-
-    The state is the largest score so far m, the total d = sum_s exp(e_ts - m), both `(B, N, T, 1)`, and the sum of
-    values that goes with it, `(B, N, T, H_v)`; both sums shrink by exp(m - m') when m grows to m'.
-    """
-    largest, total, summed = state
-    if allowed is not None:
-        scores = ops.where(allowed, scores, LOWEST_SCORE)
-    grown = ops.maximum(largest, ops.max(scores, axis=-1, keepdims=True))
-    shrink, powers = ops.exp(largest - grown), masked_exp(scores - grown, allowed)
-    total = total * shrink + ops.sum(powers, axis=-1, keepdims=True)
-    return grown, total, summed * shrink + ops.matmul(powers, values)
-
-
-def blockwise_gradient(
-    query: Tensor, source: Blocks, output: Tensor, log_total: Tensor, upstream: Tensor
-) -> tuple[Tensor, ...]:
-    """Gradients to the scaled query, the keys and the values (Dao et al. 2022, appendix B.4), from dO = `upstream`.
-
-    With weights P = exp(E - log sum exp E) and dP = dO V', the softmax gives dE = P (dP - delta), where delta_t =
-    sum_s P_ts dP_ts = dO_t . O_t needs no weights. Then dQ = dE K, dK = dE' Q and dV = P' dO.
-    """
-    delta = ops.sum(upstream * output, axis=-1, keepdims=True)  # (B, N, T, 1)
-
-    def step(state: tuple[Tensor, ...], start: int | Tensor, size: int | Tensor) -> tuple[Tensor, ...]:
-        keys, values, allowed = source.at(start, size)
-        weights = masked_exp(dot_products(query, keys) - log_total, allowed)  # (B, N, T, size)
-        to_scores = weights * (dot_products(upstream, values) - delta)
-        to_query, to_keys, to_values = state
-        return (
-            to_query + ops.matmul(to_scores, keys),
-            ops.slice_update(to_keys, (0, 0, start, 0), transposed_product(to_scores, query)),
-            ops.slice_update(to_values, (0, 0, start, 0), transposed_product(weights, upstream)),
-        )
-
-    return source.fold(step, tuple(ops.zeros_like(each) for each in (query, source.keys, source.values)))
-
-
-def masked_exp(scores: Tensor, allowed: Tensor | None) -> Tensor:
-    """Exp where `allowed` is True, zero elsewhere."""
-    return ops.exp(scores) if allowed is None else ops.where(allowed, ops.exp(scores), 0)
-
-
-def transposed_product(weights: Tensor, rows: Tensor) -> Tensor:
-    """sum_t w_ts r_t: `(B, N, T, S)` and `(B, N, T, H)` to `(B, N, S, H)`."""
-    return ops.matmul(ops.transpose(weights, (0, 1, 3, 2)), rows)
 
 
 @keras.saving.register_keras_serializable(package="touchstone")
@@ -460,54 +280,3 @@ class MultiHeadAttention(keras.layers.Layer):
         """Everything `from_config` needs."""
         sizes = {"heads": self.heads, "head_size": self.head_size, "block": self.block}
         return {**super().get_config(), **sizes, "dropout": self.dropout.rate, "use_bias": self.use_bias}
-
-
-def _heads_first(tensor: Tensor) -> Tensor:
-    return ops.transpose(tensor, (0, 2, 1, 3))  # (B, T, N, H) to (B, N, T, H), and back
-
-
-def _part(tensor: Tensor, axis: int, start: int | Tensor, size: int | Tensor) -> Tensor:
-    """`size` elements along one of four axes."""
-    starts, sizes = [0] * 4, list(ops.shape(tensor))
-    starts[axis], sizes[axis] = start, size
-    return ops.slice(tensor, starts, sizes)
-
-
-def _scale(scale: float | None, query: Tensor) -> float:
-    return query.shape[-1] ** -0.5 if scale is None else scale
-
-
-def _dtypes(*tensors: Tensor) -> tuple[str, str]:
-    """The common dtype, and the one for scores: float32 at least."""
-    dtype = keras.backend.result_type(*(each.dtype for each in tensors), float)
-    return dtype, keras.backend.result_type(dtype, "float32")
-
-
-def _checked(
-    query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """The arguments as tensors, the mask with four axes; refuse what does not fit, and never broadcast a size."""
-    query, keys, values = (ops.convert_to_tensor(each) for each in (query, keys, values))
-    tensors = {"query": (query, "BTNH"), "keys": (keys, "BSNH"), "values": (values, "BSNV")}
-    if mask is not None:
-        mask = ops.convert_to_tensor(mask)
-        if keras.backend.standardize_dtype(mask.dtype) != "bool":
-            raise ValueError(f"`mask` must be bool, True where to attend; its dtype is {mask.dtype}")
-        tensors["mask"] = (mask, {2: "BS", 3: "BTS"}.get(len(mask.shape), "BNTS"))
-    sizes: dict[str, tuple[int, str]] = {}
-    for name, (tensor, axes) in tensors.items():
-        shape = tuple(tensor.shape)
-        if len(shape) != len(axes):
-            raise ValueError(f"`{name}` must have shape ({', '.join(axes)}); its shape is {shape}")
-        for letter, size in zip(axes, shape, strict=True):
-            if size is None or (name == "mask" and letter != "S" and size == 1):
-                continue
-            known, where = sizes.setdefault(letter, (size, name))
-            if size != known:
-                raise ValueError(
-                    f"`{name}` must have shape ({', '.join(axes)}) with {letter} = {known} as in `{where}`; "
-                    f"its shape is {shape}"
-                )
-    if mask is not None and len(mask.shape) < 4:
-        mask = ops.expand_dims(mask, 1) if len(mask.shape) == 3 else mask[:, None, None]  # (B, 1, T or 1, S)
-    return query, keys, values, mask

@@ -1,14 +1,18 @@
 """Wrong variants: plausible mistakes, one module per technique, each with the property that must catch it.
 
 A technique's module holds the variants as namespaces with the contract's names and lists them in ``VARIANTS``. Small
-overrides of the reference read best: ``override(reference, ResidualBlock=NoFinalReLU)``.
+overrides of the reference read best: ``override(reference, ResidualBlock=NoFinalReLU)``. Where the reference itself
+must call what is wrong, or is wrong in a line, a copy of it does: see `changed` and `edited`.
 """
 
 import importlib
-from collections.abc import Mapping
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any
 
 from suites.implementations import techniques
@@ -43,6 +47,59 @@ def override(reference: ModuleType, **names: Any) -> SimpleNamespace:
     """The reference's public names with some of them replaced."""
     public: Mapping[str, Any] = {name: value for name, value in vars(reference).items() if not name.startswith("_")}
     return SimpleNamespace(**{**public, **names})
+
+
+def changed(*modules: ModuleType, **names: Any) -> ModuleType:
+    """A copy of a reference with other objects in the place of its own, wherever they are called.
+
+    Args:
+        modules: the parts that are copied too, each after those that it imports, and last the reference.
+        names: of public or private objects in any of these modules, and what stands for them.
+    """
+    copies = _copies(modules, lambda source: source)
+    for copy in copies:
+        vars(copy).update({name: value for name, value in names.items() if name in vars(copy)})
+    missing = [name for name in names if not any(name in vars(copy) for copy in copies)]
+    assert not missing, f"{missing} are in none of {[module.__name__ for module in modules]}"
+    return copies[-1]
+
+
+def edited(*modules: ModuleType, old: str, new: str) -> ModuleType:
+    """A copy of a reference with a text of its source, which occurs once in its modules, replaced by another."""
+    found = 0
+
+    def edit(source: str) -> str:
+        nonlocal found
+        found += source.count(old)
+        return source.replace(old, new)
+
+    copies = _copies(modules, edit)
+    assert found == 1, f"{old!r} occurs {found} times in {[module.__name__ for module in modules]}"
+    return copies[-1]
+
+
+def _copies(modules: tuple[ModuleType, ...], edit: Callable[[str], str]) -> list[ModuleType]:
+    """Modules executed again, each of which imports the copies of those before it."""
+    import keras
+
+    class Loader(SourceFileLoader):
+        def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - the signature is fixed
+            return self.source_to_code(edit(self.get_data(self.path).decode()).encode(), self.path)
+
+    originals = {module.__name__: module for module in modules}
+    registered = keras.saving.get_custom_objects()
+    kept = dict(registered)
+    try:
+        for name, module in originals.items():
+            loader = Loader(name, str(module.__file__))
+            specification = importlib.util.spec_from_loader(name, loader)
+            assert specification is not None
+            sys.modules[name] = importlib.util.module_from_spec(specification)
+            loader.exec_module(sys.modules[name])
+        return [sys.modules[name] for name in originals]
+    finally:
+        sys.modules.update(originals)
+        registered.update(kept)  # in place of what the copies have registered with Keras under the same names
 
 
 def variants_of(technique: str) -> tuple[Variant, ...]:

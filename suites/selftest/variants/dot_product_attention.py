@@ -1,33 +1,24 @@
 """Wrong variants of dot-product attention, among them all that the guide's sketch gets wrong."""
 
-import importlib.util
+import functools
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
 import reference.dot_product_attention as reference
+from reference import _blockwise, _scores
+from suites.selftest import variants
 from suites.selftest.variants import Variant
 
 HALF = ("mixed_float16",)
 BOTH = ("float32", "mixed_float16")
 
 
-def changed(**names: Any) -> ModuleType:
-    """A copy of the reference with other functions in the place of its own, wherever they are called."""
-    specification = importlib.util.find_spec(reference.__name__)
-    assert specification is not None
-    assert specification.loader is not None
-    copy = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(copy)
-    # To execute the copy has registered its layer with Keras in place of the reference's.
-    keras.saving.register_keras_serializable(package="touchstone")(reference.MultiHeadAttention)
-    vars(copy).update(names)
-    return copy
+changed = functools.partial(variants.changed, _scores, _blockwise, reference)
 
 
 def layer(**methods: Callable[..., Any]) -> ModuleType:
@@ -83,7 +74,7 @@ def scaled_after_the_mask(
 
 def softmax_scaled(scores: Any, allowed: Any, scale: float) -> Any:
     """Of scores that are masked already."""
-    return ops.softmax((scores if allowed is None else ops.where(allowed, scores, reference.LOWEST_SCORE)) * scale)
+    return ops.softmax((scores if allowed is None else ops.where(allowed, scores, _scores.LOWEST_SCORE)) * scale)
 
 
 def in_place(query: Any, *arguments: Any, **options: Any) -> Any:
@@ -104,23 +95,23 @@ def weights_of_the_first_head(*arguments: Any, return_weights: bool = False, **o
 
 def by_position(query: Any, keys: Any) -> Any:
     """Later positions score higher."""
-    scores = reference.dot_products(query, keys)
+    scores = _scores.dot_products(query, keys)
     return scores + 0.5 * ops.arange(scores.shape[-1], dtype=scores.dtype)
 
 
 def of_earlier_queries_too(query: Any, keys: Any) -> Any:
     """A query also counts in those that follow it."""
-    return ops.cumsum(reference.dot_products(query, keys), axis=2)
+    return ops.cumsum(_scores.dot_products(query, keys), axis=2)
 
 
 def by_direction(query: Any, keys: Any) -> Any:
     """Keys are brought to length 1."""
-    return reference.dot_products(query, keys / (ops.norm(keys, axis=-1, keepdims=True) + 1e-6))
+    return _scores.dot_products(query, keys / (ops.norm(keys, axis=-1, keepdims=True) + 1e-6))
 
 
 def with_preferred_axes(query: Any, keys: Any) -> Any:
     """Some axes of a head count more than others."""
-    return reference.dot_products(query * ops.arange(1, query.shape[-1] + 1, dtype=query.dtype), keys)
+    return _scores.dot_products(query * ops.arange(1, query.shape[-1] + 1, dtype=query.dtype), keys)
 
 
 # Softmax
@@ -130,7 +121,7 @@ def softmax_over(axis: int) -> Callable[[Any, Any], Any]:
     """Over another axis than that of the source."""
 
     def softmax(scores: Any, allowed: Any) -> Any:
-        masked = scores if allowed is None else ops.where(allowed, scores, reference.LOWEST_SCORE)
+        masked = scores if allowed is None else ops.where(allowed, scores, _scores.LOWEST_SCORE)
         weights = ops.exp(masked - ops.max(masked, axis=axis, keepdims=True))
         return weights / ops.sum(weights, axis=axis, keepdims=True)
 
@@ -165,7 +156,7 @@ def softmax_then_mask(scores: Any, allowed: Any) -> Any:
 
 def powers_only(scores: Any, allowed: Any) -> Any:
     """Never divided by their sum."""
-    return reference.masked_exp(scores, allowed)
+    return _blockwise.masked_exp(scores, allowed)
 
 
 def softmax_without_gradient(scores: Any, allowed: Any) -> Any:
@@ -181,7 +172,7 @@ def positions(change: Callable[..., dict[str, Any]]) -> ModuleType:
 
     def attended(mask: Any, causal: Any, offset: Any, length: Any, start: Any, size: Any) -> Any:
         given = {"mask": mask, "causal": causal, "offset": offset, **change(mask, causal, offset)}
-        return reference.attended_positions(given["mask"], given["causal"], given["offset"], length, start, size)
+        return _scores.attended_positions(given["mask"], given["causal"], given["offset"], length, start, size)
 
     return changed(attended_positions=attended)
 
@@ -193,24 +184,24 @@ def running(keep_total: bool, keep_sum: bool) -> Callable[..., tuple[Any, ...]]:
     """A running softmax in which one of the two sums does not shrink as the largest score grows."""
 
     def running_softmax(state: tuple[Any, ...], *block: Any) -> tuple[Any, ...]:
-        grown = reference.running_softmax(state, *block)[0]
+        grown = _blockwise.running_softmax(state, *block)[0]
         back = ops.exp(grown - state[0])  # undoes the shrinking
         started = ops.where(state[1] > 0, back, 1)
         largest, total, summed = state
         kept = largest, total * started if keep_total else total, summed * started if keep_sum else summed
-        return reference.running_softmax(kept, *block)
+        return _blockwise.running_softmax(kept, *block)
 
     return running_softmax
 
 
 def counted_from_zero(mask: Any, causal: Any, offset: Any, length: Any, start: Any, size: Any) -> Any:
     """The triangle starts anew in every block."""
-    triangle = reference.attended_positions(None, causal, offset, length, 0, size)
-    given = reference.attended_positions(mask, False, 0, length, start, size)
+    triangle = _scores.attended_positions(None, causal, offset, length, 0, size)
+    given = _scores.attended_positions(mask, False, 0, length, start, size)
     return triangle if given is None else given if triangle is None else ops.logical_and(given, triangle)
 
 
-class WithoutTail(reference.Blocks):
+class WithoutTail(_blockwise.Blocks):
     """What is left over after the last whole block is lost."""
 
     def fold(self, step: Callable[..., Any], state: Any) -> Any:
@@ -222,7 +213,7 @@ class WithoutTail(reference.Blocks):
 
 def gradient_without_delta(query: Any, source: Any, output: Any, log_total: Any, upstream: Any) -> Any:
     """As if the sum of a row did not depend on its scores."""
-    return reference.blockwise_gradient(query, source, ops.zeros_like(output), log_total, upstream)
+    return _blockwise.blockwise_gradient(query, source, ops.zeros_like(output), log_total, upstream)
 
 
 def all_at_once(*arguments: Any, block: int = 128, **options: Any) -> Any:  # noqa: ARG001
@@ -354,7 +345,7 @@ VARIANTS = (
         "scale_lost",
         "the scores are not divided by sqrt(H)",
         ("output_follows_the_formula", "scores_have_the_variance_of_one_product", "layer_follows_the_formula"),
-        changed(_scale=lambda scale, query: 1.0 if scale is None else scale),  # noqa: ARG005
+        changed(scale_of=lambda query, scale: 1.0 if scale is None else scale),  # noqa: ARG005
     ),
     Variant(
         "softmax_over_queries",
@@ -485,14 +476,14 @@ VARIANTS = (
         "scores_in_compute_dtype",
         "scores and softmax run in the dtype of the inputs",
         ("scores_are_computed_in_float32",),
-        changed(_dtypes=lambda *tensors: (tensors[0].dtype, tensors[0].dtype)),
+        changed(common_dtypes=lambda *tensors: (tensors[0].dtype, tensors[0].dtype)),
         ("mixed_float16", "mixed_bfloat16"),
     ),
     Variant(
         "output_in_float32",
         "the output leaves the dtype of the inputs",
         ("dtype_of_the_inputs_comes_out",),
-        changed(_dtypes=lambda *tensors: (reference._dtypes(*tensors)[1],) * 2),
+        changed(common_dtypes=lambda *tensors: (_scores.common_dtypes(*tensors)[1],) * 2),
     ),
     Variant(
         "gradient_stopped",
