@@ -1,48 +1,26 @@
 """Wrong variants of the Transformer: the reference with one line of it changed, as it is easily written."""
 
-import importlib.util
-from importlib.machinery import SourceFileLoader
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
 
-import keras
 from keras import ops
 
 import reference.transformer as reference
+from reference import _blocks, _decoding
 from reference.dot_product_attention import MultiHeadAttention
+from suites.selftest import variants
 from suites.selftest.variants import Variant
 
 HALF = ("mixed_float16",)
 BOTH = ("float32", "mixed_float16")
 
 
+MODULES = (_blocks, _decoding, reference)
+
+
 def edited(old: str, new: str) -> ModuleType:
     """The reference with this text of its source, which occurs once, replaced by another."""
-
-    class Loader(SourceFileLoader):
-        def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - the signature is fixed
-            source = self.get_data(self.path).decode()
-            assert source.count(old) == 1, f"{old!r} occurs {source.count(old)} times in {self.path}"
-            return self.source_to_code(source.replace(old, new).encode(), self.path)
-
-    specification = importlib.util.spec_from_loader(
-        reference.__name__, Loader(reference.__name__, str(reference.__file__))
-    )
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    # To execute the copy has registered its layers with Keras in place of the reference's.
-    for name in ("TokenEmbedding", "EncoderBlock", "DecoderBlock", "DecoderOnly", "Transformer"):
-        keras.saving.register_keras_serializable(package="touchstone")(getattr(reference, name))
-    return module
-
-
-def attending(attention: type) -> ModuleType:
-    """The reference with another attention."""
-    module = edited("EPSILON = 1e-5", "EPSILON = 1e-5")
-    vars(module)["MultiHeadAttention"] = attention
-    return module
+    return variants.edited(*MODULES, old=old, new=new)
 
 
 class AdditiveMask(MultiHeadAttention):
@@ -254,7 +232,7 @@ MASKS = (
         "mask_adds_minus_1e9",
         "the mask adds -1e9, and where all is masked the attention is uniform, or NaN in float16",
         ("empty_memory_says_nothing", "source_may_be_all_padding"),
-        attending(AdditiveMask),
+        variants.changed(*MODULES, MultiHeadAttention=AdditiveMask),
         BOTH,
     ),
     Variant(
