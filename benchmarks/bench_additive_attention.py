@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import costs
 from benchmarks.races import test_race  # noqa: F401 - the one test function; pytest collects it here
 from benchmarks.workload import OPERATIONS, Workload
 
@@ -57,6 +58,21 @@ def _model(precision: str, parameters: Mapping[str, int], attend: Any) -> Any:
     context = attend(query, values, letters != pronunciation.PAD)  # (B, T, D)
     seen = layers.Concatenate(dtype=precision)([query, context])  # (B, T, 2 D)
     return keras.Model([letters, phones], layers.Dense(outputs, dtype="float32")(seen))
+
+
+def cost(parameters: Mapping[str, int], operation: str, *, without: bool = False, width: int = 4) -> costs.Cost:
+    """Projections, scores and weighted sum, and the logits."""
+    from datasets import pronunciation
+
+    batch, source, target, size = (parameters[name] for name in ("batch", "source", "target", "width"))
+    symbols = pronunciation.SPECIAL + len(pronunciation.GRAPHEMES)
+    outputs = pronunciation.SPECIAL + len(pronunciation.PHONES)
+    layers = [costs.lookup(symbols, size), costs.lookup(outputs, size)]
+    if not without:
+        layers += costs.additive_attention(batch, target, source, size, parameters["units"])
+    layers.append(costs.dense(batch * target, 2 * size, outputs))
+    numbers, logits = batch * (source + 2 * target), batch * target * outputs
+    return costs.step(layers, operation, batch=numbers, logits=logits, width=width)
 
 
 def preload() -> None:

@@ -4,11 +4,13 @@ The deep stack of layers is cut into sqrt(n) segments, each through an implement
 every activation. The memory is that of the whole process; at quick scale activations are small beside the framework.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from benchmarks import costs
 from benchmarks.races import test_race  # noqa: F401 - the one test function; pytest collects it here
 from benchmarks.workload import Workload
 
@@ -42,6 +44,23 @@ def model(subject: Any, parameters: Mapping[str, int]) -> Any:
 def without(subject: Any, parameters: Mapping[str, int]) -> Any:
     """The same network, whose backward pass runs nothing again."""
     return _model(subject.precision, parameters, lambda function: function)
+
+
+def cost(parameters: Mapping[str, int], operation: str, *, without: bool = False, width: int = 4) -> costs.Cost:
+    """Dense layers or residual blocks, each segment of which is computed again for the gradient."""
+    rows, side, wide = (parameters[name] for name in ("batch", "side", "width"))
+    if parameters["dense"]:
+        stack = [[costs.dense(rows, wide, wide)] for _ in range(parameters["dense"])]
+        first, last = costs.dense(rows, side * side, wide, data=True), costs.dense(rows, wide, 10)
+    else:
+        stack = [[costs.convolution(rows, side, 3, wide, wide)] * 2 for _ in range(parameters["blocks"])]
+        first = costs.convolution(rows, side, 3, 1, wide, data=True)
+        last = costs.dense(rows, side * side * wide, 10)
+    segments = [[layer for part in segment for layer in part] for segment in _segments(stack)]
+    if not without:
+        segments = [costs.checkpointed(segment) for segment in segments]
+    layers = [first, *itertools.chain.from_iterable(segments), last]
+    return costs.step(layers, operation, batch=rows * (side * side + 1), logits=rows * 10, width=width)
 
 
 def preload() -> None:
@@ -102,6 +121,12 @@ def _residual(width: int, precision: str) -> Any:
     return Residual(dtype=precision)
 
 
+def _segments(chosen: Sequence[Any]) -> list[Sequence[Any]]:
+    """About sqrt(n) segments of as many layers."""
+    length = round(len(chosen) ** 0.5)
+    return [chosen[start : start + length] for start in range(0, len(chosen), length)]
+
+
 def _stack(chosen: Sequence[Any], checkpoint: Callable[[Any], Any], precision: str) -> Any:
     """A layer of layers that keep the shape of their input, cut into sqrt(n) segments, each checkpointed."""
     import keras
@@ -114,8 +139,7 @@ def _stack(chosen: Sequence[Any], checkpoint: Callable[[Any], Any], precision: s
 
         return run
 
-    length = round(len(chosen) ** 0.5)
-    segments = [chosen[start : start + length] for start in range(0, len(chosen), length)]
+    segments = _segments(chosen)
 
     class Stack(keras.layers.Layer):
         def __init__(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import costs
 from benchmarks.races import test_race  # noqa: F401 - the one test function; pytest collects it here
 from benchmarks.workload import OPERATIONS, Workload
 from suites.implementations import NotProvided
@@ -58,6 +59,21 @@ def without(subject: Any, parameters: Mapping[str, int]) -> Any:
         return words + ops.sum(words * kept, axis=1, keepdims=True) / ops.sum(kept, axis=1, keepdims=True)
 
     return _model(subject.precision, parameters, mean)
+
+
+def cost(parameters: Mapping[str, int], operation: str, *, without: bool = False, width: int = 4) -> costs.Cost:
+    """Projections, scores and weighted sum, and the logits; of scores that causality masks, too."""
+    from datasets import pronunciation
+
+    batch, length, heads = (parameters[name] for name in ("batch", "length", "heads"))
+    size, blockwise = heads * parameters["head_size"], "block" in parameters
+    symbols = pronunciation.SPECIAL + len(pronunciation.GRAPHEMES)
+    layers = [costs.lookup(symbols, size)]
+    if blockwise or not without:
+        layers += costs.multi_head_attention(batch, length, size, heads, by_blocks=blockwise and not without)
+    layers.append(costs.dense(batch * length, size, symbols))
+    numbers, logits = 2 * batch * length, batch * length * symbols
+    return costs.step(layers, operation, batch=numbers, logits=logits, width=width)
 
 
 def layer(subject: Any, parameters: Mapping[str, int], **options: int) -> Any:

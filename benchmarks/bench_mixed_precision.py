@@ -9,6 +9,7 @@ it has it here so that the precisions differ in nothing else.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from benchmarks import costs
 from benchmarks.races import test_race  # noqa: F401 - the one test function; pytest collects it here
 from benchmarks.workload import Workload
 
@@ -76,6 +77,22 @@ def _network(policy: str, parameters: Mapping[str, int]) -> Any:
     dense = [layers.Dense(width, **relu) for _ in range(parameters["dense"])]
     logits = layers.Dense(10, dtype="float32")
     return keras.Sequential([keras.Input((side, side, 1)), *convolutions, pool, *dense, logits])
+
+
+def cost(parameters: Mapping[str, int], operation: str, *, without: bool = False, width: int = 4) -> costs.Cost:
+    """Convolutions and dense layers; with the technique left out, always of float32."""
+    rows, side, wide = (parameters[name] for name in ("batch", "side", "width"))
+    layers, channels = [], 1
+    for number in range(parameters["convolutions"]):
+        layers.append(costs.convolution(rows, side, 3, channels, wide, data=number == 0))
+        channels = wide
+    inputs = channels if layers else side * side
+    for number in range(parameters["dense"]):
+        layers.append(costs.dense(rows, inputs, wide, data=not parameters["convolutions"] and number == 0))
+        inputs = wide
+    layers.append(costs.dense(rows, inputs, 10))
+    numbers = rows * (side * side + 1)
+    return costs.step(layers, operation, batch=numbers, logits=rows * 10, width=costs.VARIABLE if without else width)
 
 
 def preload() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from benchmarks import costs
 from benchmarks.races import test_race  # noqa: F401 - the one test function; pytest collects it here
 from benchmarks.workload import Workload
 
@@ -64,6 +65,20 @@ def without(subject: Any, parameters: Mapping[str, int], operation: str, seed: i
         return loss
 
     return unwatched
+
+
+def cost(parameters: Mapping[str, int], operation: str, *, without: bool = False, width: int = 4) -> costs.Cost:
+    """As many training steps as lie from one reading to the next, and the probe: forward and backward pass."""
+    side, filters = parameters["side"], parameters["width"]
+    layers = [
+        costs.convolution(ROWS, side, 3, 1, filters, bias=False, data=True),
+        costs.convolution(ROWS, side, 3, filters, filters, bias=False),
+        *[costs.normalization(filters)] * 2,
+        costs.dense(ROWS, filters, 10),
+    ]
+    sizes = {"batch": ROWS * (side * side + 1), "logits": ROWS * 10, "width": width}
+    trained = costs.step(layers, operation, **sizes) * parameters["every"]
+    return trained if without else trained + costs.step(layers, "gradient", **sizes)
 
 
 def _training(precision: str, parameters: Mapping[str, int], seed: int) -> tuple[Any, Callable[[], Any]]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import costs
 from benchmarks.races import test_race  # noqa: F401 - the one test function; pytest collects it here
 from benchmarks.workload import OPERATIONS, Workload
 
@@ -43,6 +44,50 @@ def model(subject: Any, parameters: Mapping[str, int], **options: Any) -> Any:
 def without(subject: Any, parameters: Mapping[str, int]) -> Any:
     """The plain network: the same convolutions, and no shortcuts."""
     return model(subject, parameters, shortcut=None)
+
+
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+"""Blocks in a stage of the ImageNet family, by depth (He et al. 2015, table 1); from 50 on they are bottlenecks."""
+
+
+def cost(parameters: Mapping[str, int], operation: str, *, without: bool = False, width: int = 4) -> costs.Cost:
+    """Convolutions and logits; at 224x224 depth 50 has the 3.86e9 multiply-adds of its v1, with stride on the 1x1."""
+    batch, side, channels, depth = (parameters[name] for name in ("batch", "side", "channels", "depth"))
+    imagenet = parameters["stages"] == 4
+    filters, kernel, strides = (64, 7, 2) if imagenet else (16, 3, 1)
+    repeats = BLOCKS[depth] if imagenet else ((depth - 2) // 6,) * 3
+    layers = [
+        costs.convolution(batch, side, kernel, channels, filters, strides=strides, bias=False, data=True),
+        costs.normalization(filters),
+    ]
+    numbers = batch * (side * side * channels + 1)
+    side, channels = (costs.strided(costs.strided(side, 2), 2) if imagenet else side), filters  # after the pool
+    for stage, blocks in enumerate(repeats):
+        for block in range(blocks):
+            strides = 2 if stage and not block else 1
+            branch, outputs = _branch(filters << stage, strides, bottleneck=imagenet and depth >= 50)
+            changes = strides != 1 or channels != outputs
+            if imagenet and changes and not without:  # option B; the CIFAR family's option A has no weights
+                projection = costs.convolution(
+                    batch, side, 1, channels, outputs, strides=strides, bias=False, shared=True
+                )
+                layers += [projection, costs.normalization(outputs)]
+            for kernel, step, wide in branch:
+                layers += [
+                    costs.convolution(batch, side, kernel, channels, wide, strides=step, bias=False),
+                    costs.normalization(wide),
+                ]
+                side, channels = costs.strided(side, step), wide
+    classes = parameters["classes"]
+    layers.append(costs.dense(batch, channels, classes))
+    return costs.step(layers, operation, batch=numbers, logits=batch * classes, width=width)
+
+
+def _branch(filters: int, strides: int, *, bottleneck: bool) -> tuple[list[tuple[int, int, int]], int]:
+    """The convolutions of a block as (kernel, strides, filters), and its channels."""
+    if bottleneck:
+        return [(1, strides, filters), (3, 1, filters), (1, 1, 4 * filters)], 4 * filters
+    return [(3, strides, filters), (3, 1, filters)], filters
 
 
 def preload() -> None:

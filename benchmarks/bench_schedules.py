@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import costs
 from benchmarks.races import test_race  # noqa: F401 - the one test function; pytest collects it here
 from benchmarks.workload import Workload
 
@@ -62,6 +63,24 @@ def without(subject: Any, parameters: Mapping[str, int], _operation: str, seed: 
     network = _convolutional if "size" in parameters else _dense
     model = _compiled(network(subject.precision, parameters), keras.optimizers.SGD(RATE, momentum=0.9))
     return lambda: model.train_on_batch(x, y)
+
+
+def cost(parameters: Mapping[str, int], operation: str, *, without: bool = False, width: int = 4) -> costs.Cost:
+    """A training step of either network; one by micro-batches has the weights come by for each of them."""
+    side, batch = parameters["side"], parameters["batch"]
+    rows = parameters.get("size", batch) if not without else batch
+    if "size" in parameters:
+        filters = parameters["filters"]
+        layers = [
+            costs.convolution(rows, side, 3, 1, filters, data=True),
+            costs.convolution(rows, side, 3, filters, filters),
+            costs.dense(rows, filters, 10),
+        ]
+    else:
+        units = parameters["units"]
+        layers = [costs.dense(rows, side * side, units, data=True), costs.dense(rows, units, 10)]
+    sizes = {"batch": rows * (side * side + 1), "logits": rows * 10, "width": width}
+    return costs.step(layers, "gradient", **sizes) * (batch // rows - 1) + costs.step(layers, operation, **sizes)
 
 
 def preload() -> None:

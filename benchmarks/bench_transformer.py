@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import costs
 from benchmarks.races import test_race  # noqa: F401 - the one test function; pytest collects it here
 from benchmarks.workload import OPERATIONS, Workload
 
@@ -60,6 +61,98 @@ def without(subject: Any, parameters: Mapping[str, int], operation: str, seed: i
         network = subject.Transformer(parameters["vocabulary"], subject.Size(*size), dtype=subject.precision)
         return _decoding(parameters, seed, lambda source: _recomputing(network, source, parameters["target"]))
     return _of_network(_mean_network(subject.precision, parameters), parameters, operation, seed)
+
+
+def cost(parameters: Mapping[str, int], operation: str, *, without: bool = False, width: int = 4) -> costs.Cost:
+    """Attention, feed-forward and logits; decoding is counted token by token, to the full length of a target."""
+    rows, source = parameters["batch"], parameters["source"]
+    if "target" not in parameters:
+        symbols, size = _symbols(), parameters["width"]
+        layers = [costs.lookup(symbols, size), *_blocks(parameters, source, 1, attend=not without, bias=True)]
+        layers.append(costs.dense(rows * source, size, symbols))
+        return costs.step(layers, operation, batch=2 * rows * source, logits=rows * source * symbols, width=width)
+    target, vocabulary = parameters["target"], parameters["vocabulary"]
+    if operation == DECODE:
+        return _cost_of_decoding(parameters, cached=not without, width=width)
+    layers = [
+        *_blocks(parameters, source, parameters["layers"], attend=not without),
+        *_blocks(parameters, target, parameters["layers"], memory=source, attend=not without),
+        costs.dense(rows * target, parameters["width"], vocabulary, bias=False),  # its weights are the embedding's
+    ]
+    return costs.step(
+        layers, operation, batch=rows * (source + 2 * target), logits=rows * target * vocabulary, width=width
+    )
+
+
+def _symbols() -> int:
+    from datasets import pronunciation
+
+    return pronunciation.SPECIAL + len(pronunciation.GRAPHEMES)
+
+
+def _blocks(
+    parameters: Mapping[str, int],
+    length: int,
+    count: int,
+    *,
+    memory: int | None = None,
+    attend: bool = True,
+    bias: bool = False,
+) -> list[costs.Layer]:
+    """Blocks of an encoder; with a memory, of a decoder. Without attention a projected mean is in the place of each.
+
+    All blocks of a decoder read one memory, which is kept once.
+    """
+    rows, size, inner, heads = (parameters[name] for name in ("batch", "width", "feed_forward", "heads"))
+    layers = []
+    for number in range(count):
+        if attend:
+            layers += costs.multi_head_attention(rows, length, size, heads, bias=bias)
+            if memory is not None:
+                layers += costs.multi_head_attention(
+                    rows, length, size, heads, memory=memory, shared=number > 0, bias=bias
+                )
+        elif memory is None:
+            layers.append(costs.dense(rows, size, size))  # one mean for all positions
+        else:
+            layers += [costs.dense(rows * length, size, size), costs.dense(rows, size, size, shared=number > 0)]
+        layers += [costs.dense(rows * length, size, inner), costs.dense(rows * length, inner, size)]
+        layers += [costs.normalization(size)] * (2 if memory is None else 3)
+    return layers
+
+
+def _cost_of_decoding(parameters: Mapping[str, int], *, cached: bool, width: int) -> costs.Cost:
+    """Encoding, and a step of the decoder for every token: of that token alone, or of the whole target.
+
+    A cache has room for the whole target, all of which each step scores; keys and values of it and of the memory come
+    by in each step, and those of the memory are projected once.
+    """
+    rows, source, target, size = (parameters[name] for name in ("batch", "source", "target", "width"))
+    count, heads = parameters["layers"], parameters["heads"]
+    memory = costs.Cost(0, width * rows * source * size)
+    encoded = memory + costs.step(
+        _blocks(parameters, source, count), "inference", batch=rows * source, logits=0, width=width
+    )
+    length = 1 if cached else target
+    logits = costs.dense(rows * length, size, parameters["vocabulary"], bias=False)
+    sizes = {"batch": rows * length, "logits": rows * length * parameters["vocabulary"], "width": width}
+    if not cached:
+        decoder = [*_blocks(parameters, target, count, memory=source), logits]
+        return encoded + (memory + costs.step(decoder, "inference", **sizes)) * target
+    project = costs.dense(rows, size, size, bias=False)
+    of_block = [
+        *[project] * 6,  # query, key, value and output of the one attention, query and output of the other
+        *costs.dot_product_attention(rows * heads, 1, target, size // heads),
+        *costs.dot_product_attention(rows * heads, 1, source, size // heads),
+        costs.dense(rows, size, parameters["feed_forward"]),
+        costs.dense(rows, parameters["feed_forward"], size),
+        *[costs.normalization(size)] * 3,
+    ]
+    projected = [costs.dense(rows * source, size, size, bias=False)] * 2 * count
+    of_memory = costs.step(projected, "inference", batch=0, logits=0, width=width) + memory * 2 * count
+    cache = costs.Cost(0, width * 2 * rows * (target + source) * size * count)
+    token = cache + costs.step([*of_block * count, logits], "inference", **sizes)
+    return encoded + of_memory + token * target
 
 
 def batch(parameters: Mapping[str, int], seed: int) -> tuple[np.ndarray, np.ndarray]:
