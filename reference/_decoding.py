@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from reference._blocks import Cache, Tensor
+from reference._transformer_blocks import Cache, Tensor
 
 PAD, START, END = 0, 1, 2
 """The first tokens of every vocabulary: filler after the end, what a decoder is started with, and the end."""

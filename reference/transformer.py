@@ -14,7 +14,7 @@ a vector per position to the embedded tokens, and blocks of two or three sublaye
 Tokens are embedded by the rows of one matrix E, times sqrt(D), for source and target alike, and the logits are x E^T
 (section 3.4). An encoder sees the whole source; a decoder sees the target so far, so that it learns all positions of a
 target at once (teacher forcing) and writes one token at a time, with the keys and values of those before in a cache.
-The blocks are in `reference/_blocks.py`, and how to write with a decoder in `reference/_decoding.py`.
+The blocks are in `reference/_transformer_blocks.py`, and how to write with a decoder in `reference/_decoding.py`.
 
 Shapes: B batch, S source length, T target length, D model size, F feed-forward size, N heads, H = D / N head size,
 V vocabulary, L length to decode, K beams. Masks are bool, True = attend; padding comes after the tokens.
@@ -34,8 +34,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from reference._blocks import Cache, DecoderBlock, EncoderBlock, Shape, Tensor, layer_norm
 from reference._decoding import END, PAD, START, beam_decode, greedy_decode, length_penalty  # noqa: F401 - the contract's
+from reference._transformer_blocks import Cache, DecoderBlock, EncoderBlock, Shape, Tensor, layer_norm
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 import reference.transformer as reference
-from reference import _blocks, _decoding
+from reference import _decoding, _transformer_blocks
 from reference.dot_product_attention import MultiHeadAttention
 from suites.selftest import variants
 from suites.selftest.variants import Variant
@@ -15,7 +15,7 @@ HALF = ("mixed_float16",)
 BOTH = ("float32", "mixed_float16")
 
 
-MODULES = (_blocks, _decoding, reference)
+MODULES = (_transformer_blocks, _decoding, reference)
 
 
 def edited(old: str, new: str) -> ModuleType:
