@@ -29,16 +29,23 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops, tree
+from keras import ops
 from numpy.typing import ArrayLike, NDArray
 
-Data = Any  # a nest of arrays with N rows each, such as (x, y) or ({"letters": x}, y)
+from reference._curriculum_batches import (  # noqa: F401 - the contract's
+    CurriculumDataset,
+    Data,
+    batches,
+    row_count,
+    rows_of,
+    to_tf_data,
+)
 
 # Pacing: how many examples are visible
 
@@ -115,11 +122,11 @@ def teacher_losses(
     Raises:
         ValueError: the arrays have different lengths, or the loss is not one per example.
     """
-    size = _rows((inputs, targets))
+    size = row_count((inputs, targets))
     losses = []
     for begin in range(0, size, batch_size):
         rows = slice(begin, min(begin + batch_size, size))
-        x, y = _take((inputs, targets), rows)
+        x, y = rows_of((inputs, targets), rows)
         outputs = model(x, training=False)
         values = ops.convert_to_numpy(loss(y, ops.cast(outputs, keras.backend.result_type(outputs.dtype, "float32"))))
         if values.shape[:1] != (rows.stop - begin,):
@@ -316,89 +323,6 @@ def arms(
     orders = {kind: order(scores, kind, seed=seed, labels=labels) for kind in KINDS}
     paced = {kind: Curriculum(ordered, start=start, seed=seed, **plan) for kind, ordered in orders.items()}
     return {"vanilla": Curriculum(orders["curriculum"], start=1.0, seed=seed, **plan), **paced}
-
-
-# Batches: the same, as NumPy, as tf.data and as a PyDataset
-
-
-def batches(plan: Curriculum, data: Data, start: int = 0) -> Iterator[Data]:
-    """The batches of a plan as NumPy arrays, from step `start` to the last.
-
-    Raises:
-        ValueError: an array in `data` has not N rows, or there is no such step.
-    """
-    _rows(data, len(plan.order))
-    return (_take(data, plan.indices(step)) for step in plan.steps(start))
-
-
-def to_tf_data(plan: Curriculum, data: Data, start: int = 0) -> Any:
-    """The batches of a plan as a `tf.data.Dataset` of known length; arguments and errors as in `batches`."""
-    import tensorflow as tf
-
-    _rows(data, len(plan.order))
-    with tf.device("cpu:0"):  # where tf.data gathers
-        tensors = tree.map_structure(tf.convert_to_tensor, data)
-
-    def gather(step: Any) -> Any:
-        indices = tf.ensure_shape(tf.numpy_function(plan.indices, [step], tf.int64), (plan.batch_size,))
-        return tree.map_structure(lambda tensor: tf.gather(tensor, indices), tensors)
-
-    steps = plan.steps(start)
-    return tf.data.Dataset.range(steps.start, steps.stop).map(gather).prefetch(tf.data.AUTOTUNE)
-
-
-class CurriculumDataset(keras.utils.PyDataset):
-    """The batches of a plan for `fit`, on any backend.
-
-    It has no length. Of a dataset that has one, `fit` shuffles the batches unless told not to; an endless one it reads
-    in order, through all epochs:
-
-        model.fit(CurriculumDataset(plan, (x, y)), steps_per_epoch=100, epochs=plan.total_steps // 100, shuffle=False)
-
-    To go on after an interruption: `start=int(model.optimizer.iterations)`.
-
-    Args:
-        plan: the plan.
-        data: arrays of N rows, such as `(x, y)`.
-        start: the step whose batch comes first.
-        **kwargs: of `keras.utils.PyDataset`. Several workers on TensorFlow only: elsewhere `fit` builds the model from
-            the first batch and, with workers, does not go back to train on it (compare keras issue 20394).
-
-    Raises:
-        ValueError: an array in `data` has not N rows, there is no such step, or several workers elsewhere.
-    """
-
-    def __init__(self, plan: Curriculum, data: Data, start: int = 0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        _rows(data, len(plan.order))
-        backend = keras.backend.backend()
-        if backend != "tensorflow" and (self.workers > 1 or self.use_multiprocessing):
-            raise ValueError(f"`fit` on {backend} would lose a batch with several workers; leave out `workers`")
-        self.plan, self.data, self.start = plan, data, plan.steps(start).start
-
-    @property
-    def num_batches(self) -> None:
-        """None: endless."""
-
-    def __getitem__(self, index: int) -> Data:
-        return _take(self.data, self.plan.indices(self.start + index))
-
-
-def _take(data: Data, rows: Any) -> Data:
-    """The rows of every array in a nest; `keras.tree` would take ten times as long as the gathering."""
-    if isinstance(data, dict):
-        return {name: _take(each, rows) for name, each in data.items()}
-    if isinstance(data, tuple | list):
-        return type(data)(_take(each, rows) for each in data)
-    return data[rows]
-
-
-def _rows(data: Data, size: int | None = None) -> int:
-    """How many rows all arrays have: `size`, if given."""
-    lengths = [len(array) for array in tree.flatten(data)]
-    if not lengths or set(lengths) != {lengths[0] if size is None else size}:
-        raise ValueError(f"arrays with {size or 'equally many'} rows expected; they have {lengths}")
-    return lengths[0]
 
 
 def _numbers(name: str, values: ArrayLike) -> NDArray[Any]:
