@@ -19,15 +19,6 @@ from one of three distributions of that variance. Other starts keep it exactly: 
 any vector (Saxe et al. 2014), an identity kernel all of its input, and a residual block its shortcut where the last
 scale of the branch is zero (Goyal et al. 2017, section 5.1; Zhang et al. 2019, "Fixup").
 
-Kernels have the shapes of Keras. `k...` stands for the taps of any number of spatial axes, C and F for channels:
-
-    kind         shape               fan_in       fan_out
-    dense        (D, F)              D            F
-    conv         (k..., C, F)        prod(k) C    prod(k) F        also the pointwise half of a separable convolution
-    depthwise    (k..., C, m)        prod(k)      prod(k) m        also its depthwise half; an output sees one channel
-    transposed   (k..., F, C)        prod(k) C    prod(k) F        the output channels come first
-    embedding    (V, D)              1            D                a lookup reads one row, however many there are
-
 Deviations, by name: *normal* is not truncated, as in the papers (Keras's `HeNormal` is); *strides and borders* are left
 out of the fans, as everywhere; *one initializer, many layers*: each call draws anew, so that layers that share an
 initializer differ, where Keras repeats itself.
@@ -50,22 +41,15 @@ import keras
 import numpy as np
 from keras import ops
 
-Tensor = Any  # a tensor of the backend in use
-Shape = Sequence[int]
+from reference._fans import KINDS, Fans, Shape, checked, fans, one_of  # noqa: F401 - the contract's
 
-KINDS = ("dense", "conv", "depthwise", "transposed", "embedding")
+Tensor = Any  # a tensor of the backend in use
+
 MODES = ("fan_in", "fan_out", "fan_avg")
 DISTRIBUTIONS = ("normal", "truncated_normal", "uniform")
 
 TRUNCATED_STD = math.sqrt(1 - 4 * math.exp(-2) / math.sqrt(2 * math.pi) / math.erf(math.sqrt(2)))
 """Standard deviation, 0.8796, of a standard normal variable that is drawn again wherever it exceeds 2 in size."""
-
-
-class Fans(NamedTuple):
-    """How many inputs reach an output of a layer, and how many outputs an input reaches."""
-
-    fan_in: int
-    fan_out: int
 
 
 class Scheme(NamedTuple):
@@ -84,44 +68,14 @@ SCHEMES = {
 """From `lecun_normal` to `he_uniform`."""
 
 
-def fans(shape: Shape, kind: str | None = None) -> Fans:
-    """fan_in and fan_out of a kernel, by the table above.
-
-    Args:
-        shape: of the kernel, in Keras's order of axes.
-        kind: one of `KINDS`; if None, "dense" for two axes and "conv" for more, since a shape alone does not tell.
-
-    Raises:
-        ValueError: unknown kind, or a shape that a kernel of this kind cannot have.
-    """
-    shape = _checked(shape)
-    kind = kind or ("dense" if len(shape) == 2 else "conv")
-    _one_of("kind", kind, KINDS)
-    flat = kind in ("dense", "embedding")
-    if len(shape) < 2 or (len(shape) == 2) != flat:
-        expected = "2 axes" if flat else "3 axes or more: taps, then channels"
-        raise ValueError(f"a {kind} kernel has {expected}; its shape is {tuple(shape)}. A vector has no fans")
-    *window, first, last = shape
-    taps = math.prod(window)
-    match kind:
-        case "depthwise":
-            return Fans(taps, taps * last)
-        case "transposed":
-            return Fans(taps * last, taps * first)
-        case "embedding":
-            return Fans(1, last)
-        case _:
-            return Fans(taps * first, taps * last)
-
-
 def variance(shape: Shape, scheme: Scheme, kind: str | None = None) -> float:
     """Var(w) = scale / n; n is fan_in, fan_out or, for "fan_avg", their mean.
 
     Raises:
         ValueError: as `fans`, or a scheme with a scale that is not positive, an unknown mode or distribution.
     """
-    _one_of("mode", scheme.mode, MODES)
-    _one_of("distribution", scheme.distribution, DISTRIBUTIONS)
+    one_of("mode", scheme.mode, MODES)
+    one_of("distribution", scheme.distribution, DISTRIBUTIONS)
     if not scheme.scale > 0:
         raise ValueError(f"scale must be positive; it is {scheme.scale}. Use zeros for weights that start at zero")
     fan_in, fan_out = fans(shape, kind)
@@ -177,7 +131,7 @@ def orthogonal(shape: Shape, *, gain: float = 1.0, seed: int, dtype: str | None 
     Raises:
         ValueError: fewer than two axes.
     """
-    *rest, columns = _checked(shape)
+    *rest, columns = checked(shape)
     if not rest:
         raise ValueError(f"an orthogonal kernel has 2 axes or more; its shape is {tuple(shape)}")
     rows = math.prod(rest)
@@ -197,7 +151,7 @@ def identity(shape: Shape, *, dtype: str | None = None) -> Tensor:
     Raises:
         ValueError: fewer than two axes.
     """
-    *window, channels, filters = _checked(shape, axes=2)
+    *window, channels, filters = checked(shape, axes=2)
     kernel = np.zeros(tuple(shape), "float32")
     kernel[tuple((taps - 1) // 2 for taps in window)] = np.eye(channels, filters)  # "same" pads an even window right
     return ops.convert_to_tensor(kernel, dtype=dtype or keras.config.floatx())
@@ -251,8 +205,8 @@ def initializer(scheme: str, *, kind: str | None = None, seed: int | None = None
     Raises:
         ValueError: unknown scheme or kind.
     """
-    _one_of("scheme", scheme, tuple(SCHEMES))
-    _one_of("kind", kind or KINDS[0], KINDS)
+    one_of("scheme", scheme, tuple(SCHEMES))
+    one_of("kind", kind or KINDS[0], KINDS)
     return VarianceScaling(*SCHEMES[scheme], kind=kind, seed=seed)
 
 
@@ -324,14 +278,3 @@ def variance_through_depth(widths: Sequence[int], scheme: Scheme, slope: float =
     for var, _, fan_out in reversed(layers):
         backward.append(backward[-1] * fan_out * var / rectifier_scale(slope))
     return DepthLaw(np.array(forward), np.array(backward[::-1]))
-
-
-def _one_of(name: str, value: object, valid: Sequence[str]) -> None:
-    if value not in valid:
-        raise ValueError(f"{name} must be one of {', '.join(valid)}; it is {value!r}")
-
-
-def _checked(shape: Sequence[Any], axes: int = 1) -> tuple[int, ...]:
-    if len(shape) < axes or not all(isinstance(size, (int, np.integer)) and size > 0 for size in shape):
-        raise ValueError(f"a kernel's shape has {axes} or more positive integers; it is {tuple(shape)}")
-    return tuple(map(int, shape))
