@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from reference import _residual_blocks
 from reference import residual as reference
 from suites.selftest.variants import Variant, override
 
@@ -176,7 +177,7 @@ def convolve_padding_before(convolution: keras.layers.Conv2D, x: Any) -> Any:
 
 class PadsLeftAndAbove(reference.ResidualBlock):
     def call(self, x: Any, training: bool | None = None) -> Any:
-        with mock.patch.object(reference, "_convolve", convolve_padding_before):
+        with mock.patch.object(_residual_blocks, "convolve", convolve_padding_before):
             return super().call(x, training=training)
 
 
