@@ -4,7 +4,6 @@ A check reads and never changes anything. What it cannot read is unknown, which 
 """
 
 import math
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -80,13 +79,14 @@ def governor(host: Host) -> Check:
     """The policy by which the kernel changes clocks."""
     name = "frequency governor"
     paths = host.cpus.glob("cpu[0-9]*/cpufreq/scaling_governor")
-    policies = Counter(filter(None, map(linux.read, paths)))
+    policies = sorted({policy for path in paths if (policy := linux.read(path))})
     if not policies:
         return Check(name, State.UNKNOWN, UNREADABLE)
-    found = ", ".join(f"{policy} on {count} CPUs" for policy, count in sorted(policies.items()))
-    if set(policies) == {"performance"}:
-        return Check(name, State.GOOD, found)
-    return Check(name, State.NOISY, found, "Set it with `cpupower frequency-set --governor performance`.")
+    if policies == ["performance"]:
+        return Check(name, State.GOOD, "performance")
+    return Check(
+        name, State.NOISY, " and ".join(policies), "Set it with `cpupower frequency-set --governor performance`."
+    )
 
 
 def turbo(host: Host) -> Check:
