@@ -9,9 +9,12 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase
+from hypothesis import settings as hypothesis_settings
 
+from benchmarks.contenders import Variant, parse, settings
 from benchmarks.harness import machine
+from benchmarks.workload import BUDGETS
 from reports.run_folder import RunFolder, RunFolderError, canonical_hash, now
 from suites import provenance
 from suites.implementations import BACKENDS, DEVICES, PRECISIONS, SCALES, Implementation, implementation, techniques
@@ -55,6 +58,14 @@ def an_implementation(text: str) -> Implementation:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def a_contender(text: str) -> Variant:
+    """An option's type: how a contender differs from the usual one."""
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The axes of the design, as options."""
     group = parser.getgroup("touchstone")
@@ -75,6 +86,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="TECHNIQUE=MODULE",
         help="test and time this module in place of the reference and its peers; may be repeated, and `reference` and "
         "the peers' names are modules too",
+    )
+    group.addoption(
+        "--contender",
+        type=a_contender,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="let the reference race in another way too, beside how it runs by default; may be repeated, and commas "
+        f"combine: {settings()}",
+    )
+    group.addoption(
+        "--budget",
+        type=float,
+        metavar="SECONDS",
+        help="at the end of the races, spend so much time where intervals are still wide (default: by scale, "
+        f"{', '.join(f'{scale} {seconds:g}' for scale, seconds in BUDGETS.items())})",
     )
     group.addoption("--results", metavar="DIR", help="keep the rows in this run folder, and skip those it already has")
     group.addoption("--report", action="store_true", help="at the end, write the HTML report of the run folder")
@@ -101,6 +128,8 @@ def pytest_configure(config: pytest.Config) -> None:
     check_machine(config.option.device, config.option.backend)
     if config.option.workers < 1:
         raise pytest.UsageError(f"--workers {config.option.workers}: expected 1 or more")
+    if config.option.budget is not None and config.option.budget < 0:
+        raise pytest.UsageError(f"--budget {config.option.budget:g}: expected seconds, 0 or more")
     if config.option.time_limit <= 0:
         raise pytest.UsageError(f"--time-limit {config.option.time_limit:g}: expected seconds, more than 0")
     if config.option.report and not config.option.results:
@@ -138,7 +167,7 @@ def check_machine(device: str, backend: str) -> None:
 
 def configure_hypothesis(config: pytest.Config) -> None:
     """Give every property the examples of its scale; repeatable unless a seed is asked for."""
-    settings.register_profile(
+    hypothesis_settings.register_profile(
         "touchstone",
         max_examples=EXAMPLES[config.option.scale],
         deadline=None,  # the first call of an operation is slow, and no property is about time
@@ -150,7 +179,7 @@ def configure_hypothesis(config: pytest.Config) -> None:
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.differing_executors],
     )
     if not config.getoption("hypothesis_profile", None):
-        settings.load_profile("touchstone")
+        hypothesis_settings.load_profile("touchstone")
 
 
 def open_results(config: pytest.Config) -> RunFolder:

@@ -1,12 +1,14 @@
 """Which contenders meet in which race."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from benchmarks.controls import COPY, MATMUL
 from benchmarks.races import Recorded, Track
-from benchmarks.workload import WITHOUT, Contender, Workload
-from suites.implementations import Implementation, backends, run_by_default
+from benchmarks.workload import AGAIN, WITHOUT, Contender, Workload
+from suites.implementations import Implementation, backends, implementation, run_by_default
 from suites.recording import select
 
 TRACK = pytest.StashKey[Track]()
@@ -16,12 +18,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One item per contender; a race's contenders follow each other."""
     if "contender" in metafunc.fixturenames:
         technique = Path(metafunc.module.__file__).stem.removeprefix("bench_")
-        contenders = [
-            contender
+        races = [
+            race(metafunc.config, technique, workload, operation, hasattr(metafunc.module, "without"))
             for workload in metafunc.module.WORKLOADS
             for operation in workload.operations.get(metafunc.config.option.scale, ())
-            for contender in race(metafunc.config, technique, workload, operation, hasattr(metafunc.module, "without"))
         ]
+        if races and (first := races[0][0]).implementation.name == "reference":
+            # One A/A race per technique: the reference meets itself, and what differs is the noise of this run.
+            races[0].insert(1, replace(first, implementation=replace(first.implementation, name=AGAIN)))
+        contenders = [contender for contenders in races for contender in contenders]
         metafunc.parametrize("contender", contenders, ids=str, scope="module")
 
 
@@ -30,9 +35,9 @@ def race(
 ) -> list[Contender]:
     """The contenders of one race: the reference, the peers or the modules asked for, and the technique left out."""
     option = config.option
-    usual = run_by_default(technique, option.backend)
+    by_default = run_by_default(technique, option.backend)
     asked = [chosen for chosen in option.implementation if chosen.technique == technique]
-    contenders = [*dict.fromkeys([*usual[:1], *asked])] if asked else usual
+    contenders = [*dict.fromkeys([*by_default[:1], *asked])] if asked else by_default
     precisions = option.precision if workload.mixed else option.precision[:1]
     in_all = {"reference", *(chosen.name for chosen in asked)}
     left_out = Implementation(technique, WITHOUT, f"reference.{technique}")
@@ -44,11 +49,36 @@ def race(
         contenders = [c for c in contenders if c is not left_out or operation not in ("inference", "gradient")]
     else:
         in_all |= {chosen.name for chosen in contenders}
-    return [
+    entered = [
         Contender(workload, operation, chosen, precision, option.backend, option.device, option.scale)
         for chosen in contenders
         for precision in (precisions if chosen.name in in_all else precisions[:1])
     ]
+    usual = Contender(
+        workload,
+        operation,
+        implementation(technique, "reference"),
+        precisions[0],
+        option.backend,
+        option.device,
+        option.scale,
+    )
+    entered += [variant.of(usual) for variant in option.contender]
+    return [*dict.fromkeys(entered), *controls(entered)]
+
+
+def controls(contenders: list[Contender]) -> list[Contender]:
+    """The control kernels of a race: matrix products in its precisions, and moving memory."""
+
+    def control(name: str, precision: str) -> Contender:
+        kernel = Implementation(first.workload.technique, name, "benchmarks.controls")
+        return replace(first, implementation=kernel, precision=precision, variation=(), python="", tree="")
+
+    if not contenders:
+        return []
+    first = contenders[0]
+    precisions = dict.fromkeys(each.precision for each in contenders)
+    return [*(control(MATMUL, precision) for precision in precisions), control(COPY, first.precision)]
 
 
 @pytest.hookimpl(trylast=True)

@@ -5,16 +5,19 @@ the accumulated recorded time, and the function advances it: the entry is pytest
 """
 
 import statistics
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
+from pytest_benchmark.stats import Stats
 
-from benchmarks.harness.client import Server
+from benchmarks import controls
+from benchmarks.harness.client import Server, Site
 from benchmarks.harness.lockstep import PLANS, Entrant, Race, Result, Round, replay
-from benchmarks.workload import Contender
+from benchmarks.workload import BUDGETS, Contender
 from reports.run_folder import Row, RunFolder, canonical_hash, key_of
 from suites.recording import folder_of, row_of
 
@@ -67,21 +70,38 @@ def test_race(
 def summary(result: Result) -> dict[str, Any]:
     """What an entry says beside its samples: a fact of several heats is their median, a peak their maximum."""
     complete = result.finished
-    peaks = [fact["memory"]["peak_bytes"] for fact in complete if fact["memory"]["peak_bytes"] is not None]
-    baselines = [fact["memory"]["baseline_bytes"] for fact in complete if fact["memory"]["baseline_bytes"] is not None]
+
+    def known(field: str) -> list[int]:
+        return [size for fact in complete if (size := fact["memory"].get(field)) is not None]
+
+    peaks, baselines, on_device = known("peak_bytes"), known("baseline_bytes"), known("device_peak_bytes")
+    joules = [each.joules for each in result.rounds]
+    warm_up = next((fact["warm_up"] for fact in complete if "warm_up" in fact), None)
     return {
         "heat": [each.heat for each in result.rounds],
         "block": [each.block for each in result.rounds],
+        **({"joules": joules} if None not in joules else {}),
+        **({"warm_up": warm_up} if warm_up else {}),
         "loops": complete[-1]["loops"],
         "call_s": complete[0].get("call_s"),
         "items": complete[-1]["items"],
         "traces": complete[-1]["traces"],
-        "retraces": sum(fact["retraces"] for fact in complete),
         "start_s": statistics.median(fact["start_s"] for fact in complete),
         "build_s": complete[0]["build_s"],  # of the first heat, in which contenders build one after the other
         "first_call_s": complete[0].get("first_call_s"),
-        "memory": {"peak_bytes": max(peaks, default=None), "baseline_bytes": max(baselines, default=None)},
+        "memory": {
+            "peak_bytes": max(peaks, default=None),
+            "baseline_bytes": max(baselines, default=None),
+            "device_peak_bytes": max(on_device, default=None),
+        },
     }
+
+
+def entrant_of(contender: Contender) -> Entrant:
+    """A contender as its race sees it."""
+    asked = contender.asked()
+    compared = contender.implementation.name not in controls.KERNELS
+    return Entrant(key_of(asked), asked, contender.implementation.module, contender.bench, compared)
 
 
 class FolderJournal:
@@ -115,68 +135,106 @@ class Track:
         self.config = config
         self.folder = folder_of(config)
         self.contenders: dict[str, list[Contender]] = {}
-        self._results: dict[str, dict[str, Result]] = {}
-        self._servers: dict[tuple[str, str], Server] = {}
+        self._races: dict[str, Race] = {}
+        self._servers: dict[Site, Server] = {}
         self._unrecorded: dict[str, set[str]] = {}
+        self._recorded: dict[str, list[tuple[Contender, BenchmarkFixture]]] = {}
+        self._to_come: set[str] = set()
 
     def enter(self, contenders: Iterable[Contender]) -> None:
-        """Take the contenders of the session, and begin to import their framework."""
+        """Take the contenders of the session, and begin to import their frameworks."""
         for contender in contenders:
             self.contenders.setdefault(contender.group, []).append(contender)
-            self.server(contender.backend, contender.device)
+            self._to_come.add(key_of(contender.asked()))
+            self.server(contender.site)
 
-    def server(self, backend: str, device: str) -> Server:
-        """The preloaded server of a backend and device; a new one if the last one died."""
-        server = self._servers.get((backend, device))
+    def server(self, site: Site) -> Server:
+        """The preloaded server of a site; a new one if the last one died."""
+        server = self._servers.get(site)
         if server is None or not server.alive:
-            server = self._servers[backend, device] = Server(backend, device)
+            server = self._servers[site] = Server(site)
         return server
 
     def race_of(self, contender: Contender) -> str:
         """The race's name: a hash of its contenders' keys."""
         return canonical_hash(sorted(key_of(each.asked()) for each in self.contenders[contender.group]))
 
-    def result(self, contender: Contender) -> Result:
-        """What was measured of a contender; the first question about a race runs it."""
-        group, race = contender.group, self.race_of(contender)
-        if group not in self._results:
-            entrants = [Entrant(key_of(c.asked()), c.asked(), c.implementation.module) for c in self.contenders[group]]
-            journal = FolderJournal(self.folder, race)
-            known = replay(journal.entries(), self._recorded({entrant.key for entrant in entrants}))
-            started = Race(
+    def race(self, contender: Contender) -> Race:
+        """The contender's race; the first question about it runs it."""
+        group = contender.group
+        if group not in self._races:
+            sites = {key_of(each.asked()): each.site for each in self.contenders[group]}
+            entrants = [entrant_of(each) for each in self.contenders[group]]
+            journal = FolderJournal(self.folder, self.race_of(contender))
+            known = replay(journal.entries(), self._known(set(sites)))
+            self._races[group] = Race(
                 entrants,
-                lambda: self.server(contender.backend, contender.device),
+                lambda entrant: self.server(sites[entrant.key]),
                 PLANS[contender.scale],
                 journal,
                 known,
                 lambda what: self._tell(f"{group}: {what}"),
             )
-            self._results[group] = started.run()
-            self._unrecorded[group] = {entrant.key for entrant in entrants}
-        return self._results[group][key_of(contender.asked())]
+            self._unrecorded[group] = set(sites)
+            self._races[group].run()
+        return self._races[group]
+
+    def result(self, contender: Contender) -> Result:
+        """What was measured of a contender."""
+        return self.race(contender).results[key_of(contender.asked())]
+
+    def refine(self, budget_s: float) -> None:
+        """Spend what is left of the session's budget, heat by heat, where the ratios are known least."""
+        deadline = time.monotonic() + budget_s
+        while True:
+            left = deadline - time.monotonic()
+            wide = {group: race for group, race in self._races.items() if race.wants_more and race.heat_s < left}
+            if not wide:
+                return
+            group = max(wide, key=lambda each: wide[each].width)
+            wide[group].heat()
+            for contender, benchmark in self._recorded[group]:
+                self._extend(contender, benchmark)
 
     def _tell(self, what: str) -> None:
         progress = self.config.pluginmanager.get_plugin("touchstone-progress")
         if progress is not None:
             progress.describe(what)
 
-    def _recorded(self, keys: set[str]) -> dict[str, Result]:
+    def _known(self, keys: set[str]) -> dict[str, Result]:
         """The rounds that the run folder already has of these contenders, when another's failure repeats the race."""
         results = {}
         for entry in self.folder.timings() if self.folder else []:
             info = entry["extra_info"]
             if info["key"] in keys:
-                samples = zip(info["heat"], info["block"], entry["stats"]["data"], strict=True)
+                joules = info.get("joules") or [None] * len(info["heat"])
+                samples = zip(info["heat"], info["block"], entry["stats"]["data"], joules, strict=True)
                 facts = {name: info[name] for name in summary_names(info)}
                 results[info["key"]] = Result([Round(*sample) for sample in samples], [facts])
         return results
 
     def record(self, contender: Contender, benchmark: BenchmarkFixture) -> None:
         """Put a contender's entry into ``timings.json``."""
+        self._write_entry(contender, benchmark)
+        self._recorded.setdefault(contender.group, []).append((contender, benchmark))
+        self._done(contender, benchmark.extra_info["key"])
+
+    def _extend(self, contender: Contender, benchmark: BenchmarkFixture) -> None:
+        """Record a contender's rounds again, with those of the heats that came since."""
+        result = self.result(contender)
+        if result.failure is None:  # one that failed since keeps the entry that it has
+            measured: Any = benchmark.stats
+            measured.stats = Stats()  # its figures are computed once only
+            for each in result.rounds:
+                measured.update(each.seconds)
+            benchmark.extra_info.update(summary(result))
+            self._write_entry(contender, benchmark)
+
+    def _write_entry(self, contender: Contender, benchmark: BenchmarkFixture) -> None:
         if self.folder:
             made = self._generate([benchmark.stats])
-            self._write(made["benchmarks"][0]["extra_info"]["key"], made, entry=made["benchmarks"][0])
-        self._done(contender, benchmark.extra_info["key"])
+            (entry,) = made["benchmarks"]
+            self._write(contender, entry["extra_info"]["key"], made, entry=entry)
 
     def record_failure(self, contender: Contender, item: pytest.Item, result: Result) -> None:
         """Put a contender that did not finish into ``timings.json``, with its reason and the rounds it had run."""
@@ -191,7 +249,7 @@ class Track:
             rounds=[vars(each) for each in result.rounds],
         )
         if self.folder:
-            self._write(row["key"], self._generate([]), failure=row)
+            self._write(contender, row["key"], self._generate([]), failure=row)
         self._done(contender, row["key"])
 
     def _generate(self, benchmarks: list[Any]) -> Row:
@@ -204,19 +262,28 @@ class Track:
             )
         )
 
-    def _write(self, key: str, header: Row, entry: Row | None = None, failure: Row | None = None) -> None:
+    def _write(
+        self, contender: Contender, key: str, header: Row, entry: Row | None = None, failure: Row | None = None
+    ) -> None:
         assert self.folder is not None
-        entries = [each for each in self.folder.timings() if each["extra_info"]["key"] != key]
-        failures = [each for each in self.folder.failures() if each["key"] != key]
+        kept = self.folder.timings_file()
+        entries = [each for each in kept.get("benchmarks", []) if each["extra_info"]["key"] != key]
+        failures = [each for each in kept.get("failures", []) if each["key"] != key]
         entries += [entry] if entry else []
         failures += [failure] if failure else []
-        self.folder.write_timings({**header, "benchmarks": entries, "failures": failures})
+        readings = self.race(contender).readings
+        races = kept.get("races", {}) | ({self.race_of(contender): {"readings": readings}} if readings else {})
+        self.folder.write_timings({**header, "benchmarks": entries, "failures": failures, "races": races})
 
     def _done(self, contender: Contender, key: str) -> None:
         unrecorded = self._unrecorded[contender.group]
         unrecorded.discard(key)
         if not unrecorded:
             FolderJournal(self.folder, self.race_of(contender)).remove()
+        self._to_come.discard(key)
+        if not self._to_come:
+            budget_s = self.config.option.budget
+            self.refine(BUDGETS[contender.scale] if budget_s is None else budget_s)
 
     def close(self) -> None:
         """End the servers, and with them whatever worker is left."""
@@ -226,5 +293,5 @@ class Track:
 
 def summary_names(info: Mapping[str, Any]) -> list[str]:
     """The fields of an entry that `summary` wrote from facts."""
-    fields = ("loops", "items", "traces", "retraces", "start_s", "build_s", "first_call_s", "call_s", "memory")
+    fields = ("loops", "items", "traces", "start_s", "build_s", "first_call_s", "call_s", "memory", "warm_up")
     return [name for name in fields if name in info]

@@ -1,63 +1,54 @@
 """The steps that are timed: of a Keras model on each backend, or those that a technique's bench module makes itself.
 
 Runs in a worker. A step is a function of no arguments over inputs that already lie on the device; it returns what a
-caller would wait for. XLA is off unless asked for: what ``"auto"`` resolves to differs by device.
+caller would wait for. XLA is off on TensorFlow unless asked for: what ``"auto"`` resolves to differs by device.
 """
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from benchmarks import controls
 from benchmarks.workload import WITHOUT
+from suites.implementations import NotProvided
 from suites.subjects import Subject
 
 LEARNING_RATE = 0.01
 
-
-@dataclass
-class Step:
-    """A timed step.
-
-    Attributes:
-        call: runs one step and returns its result, which may not be computed yet.
-        items: samples in a step.
-        traces: how often Python has run the model's loss; in steady state a compiled step does not run it again.
-    """
-
-    call: Callable[[], Any]
-    items: int
-    traces: int = 0
+Call = Callable[[], Any]
+Loss = Callable[[Any, Any], Any]
 
 
-def build(asked: dict[str, Any], subject: Subject) -> Step:
-    """Build what was asked.
+def build(asked: dict[str, Any], subject: Subject, bench: str) -> Call:
+    """The step that was asked for: a function of no arguments, whose result may not be computed yet when it returns.
 
     Args:
         asked: the row's question, see ``ARCHITECTURE.md``.
         subject: the implementation, or the reference where the technique is left out.
+        bench: the workload's module.
     """
-    bench = importlib.import_module(f"benchmarks.bench_{asked['technique']}")
+    keras.utils.set_random_seed(asked["seed"])
+    if asked["implementation"] in controls.KERNELS:
+        return controls.kernel(asked["implementation"], subject)
+    workloads = importlib.import_module(bench)
     parameters, operation, seed = asked["parameters"], asked["operation"], asked["seed"]
     left_out = asked["implementation"] == WITHOUT
-    keras.utils.set_random_seed(seed)
-    step = Step(call=lambda: None, items=int(parameters["batch"]))
-    if hasattr(bench, "step"):
-        step.call = (bench.without if left_out else bench.step)(subject, parameters, operation, seed)
-    else:
-        model: keras.Model = (bench.without if left_out else bench.model)(subject, parameters)
-        inputs, targets = bench.batch(parameters, seed)
-        step.call = of_model(model, inputs, targets, operation, _counting_loss(step))
-    return step
+    xla = "xla" in asked.get("variation", {})
+    if xla and (keras.backend.backend() != "tensorflow" or hasattr(workloads, "step")):
+        raise NotProvided("xla=on is for Keras models on TensorFlow: JAX compiles with XLA always, PyTorch never")
+    if hasattr(workloads, "step"):
+        return (workloads.without if left_out else workloads.step)(subject, parameters, operation, seed)
+    model: keras.Model = (workloads.without if left_out else workloads.model)(subject, parameters)
+    inputs, targets = workloads.batch(parameters, seed)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype="float32")
+    return of_model(model, inputs, targets, operation, loss, xla)
 
 
-def of_model(
-    model: keras.Model, inputs: Any, targets: Any, operation: str, loss: Callable[[Any, Any], Any]
-) -> Callable[[], Any]:
+def of_model(model: keras.Model, inputs: Any, targets: Any, operation: str, loss: Loss, xla: bool = False) -> Call:
     """One of `benchmarks.workload.OPERATIONS` on a model, as a function of no arguments.
 
     Args:
@@ -66,25 +57,16 @@ def of_model(
         targets: integers, NumPy.
         operation: "inference", "gradient" (forward and backward) or "train" (with momentum SGD).
         loss: of targets and logits, a scalar.
+        xla: whether TensorFlow compiles with XLA.
     """
     if operation == "train":
-        jit = keras.backend.backend() == "jax"  # which runs op by op without it; TensorFlow compiles a graph anyway
+        # JAX runs op by op without it; TensorFlow makes a graph anyway.
+        jit = xla or keras.backend.backend() == "jax"
         model.compile(keras.optimizers.SGD(LEARNING_RATE, momentum=0.9), loss, jit_compile=jit)
         x, y = _on_device(inputs), _on_device(targets)
         return lambda: model.train_on_batch(x, y)
     make = {"inference": _inference, "gradient": _gradient}[operation]
-    return make[keras.backend.backend()](model, _on_device(inputs), _on_device(targets), loss)
-
-
-def _counting_loss(step: Step) -> Callable[[Any, Any], Any]:
-    """Mean cross-entropy of integer targets and logits, in float32; counts how often Python runs it."""
-    crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype="float32")
-
-    def loss(targets: Any, logits: Any) -> Any:
-        step.traces += 1
-        return crossentropy(targets, logits)
-
-    return loss
+    return make[keras.backend.backend()](model, _on_device(inputs), _on_device(targets), loss, xla)
 
 
 def _on_device(arrays: Any) -> Any:
@@ -92,22 +74,22 @@ def _on_device(arrays: Any) -> Any:
     return keras.tree.map_structure(lambda array: ops.convert_to_tensor(np.ascontiguousarray(array)), arrays)
 
 
-def _tensorflow_inference(model: keras.Model, x: Any, y: Any, loss: Callable[[Any, Any], Any]) -> Callable[[], Any]:
+def _tensorflow_inference(model: keras.Model, x: Any, y: Any, loss: Loss, xla: bool) -> Call:
     import tensorflow as tf
 
-    @tf.function(jit_compile=False)
+    @tf.function(jit_compile=xla)
     def forward(inputs: Any, targets: Any) -> Any:
         return loss(targets, model(inputs, training=False))
 
     return lambda: forward(x, y)
 
 
-def _tensorflow_gradient(model: keras.Model, x: Any, y: Any, loss: Callable[[Any, Any], Any]) -> Callable[[], Any]:
+def _tensorflow_gradient(model: keras.Model, x: Any, y: Any, loss: Loss, xla: bool) -> Call:
     import tensorflow as tf
 
     variables = [variable.value for variable in model.trainable_variables]
 
-    @tf.function(jit_compile=False)
+    @tf.function(jit_compile=xla)
     def gradient(inputs: Any, targets: Any) -> Any:
         with tf.GradientTape() as tape:
             value = loss(targets, model(inputs, training=True))
@@ -116,7 +98,7 @@ def _tensorflow_gradient(model: keras.Model, x: Any, y: Any, loss: Callable[[Any
     return lambda: gradient(x, y)
 
 
-def _jax_loss(model: keras.Model, loss: Callable[[Any, Any], Any], training: bool) -> Callable[..., Any]:
+def _jax_loss(model: keras.Model, loss: Loss, training: bool) -> Callable[..., Any]:
     def value(trainable: Any, fixed: Any, inputs: Any, targets: Any) -> Any:
         logits, _ = model.stateless_call(trainable, fixed, inputs, training=training)
         return loss(targets, logits)
@@ -128,21 +110,21 @@ def _jax_state(model: keras.Model) -> tuple[list[Any], list[Any]]:
     return [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
 
 
-def _jax_inference(model: keras.Model, x: Any, y: Any, loss: Callable[[Any, Any], Any]) -> Callable[[], Any]:
+def _jax_inference(model: keras.Model, x: Any, y: Any, loss: Loss, _xla: bool) -> Call:
     import jax
 
     forward, state = jax.jit(_jax_loss(model, loss, training=False)), _jax_state(model)
     return lambda: forward(*state, x, y)
 
 
-def _jax_gradient(model: keras.Model, x: Any, y: Any, loss: Callable[[Any, Any], Any]) -> Callable[[], Any]:
+def _jax_gradient(model: keras.Model, x: Any, y: Any, loss: Loss, _xla: bool) -> Call:
     import jax
 
     gradient, state = jax.jit(jax.grad(_jax_loss(model, loss, training=True))), _jax_state(model)
     return lambda: gradient(*state, x, y)
 
 
-def _torch_inference(model: keras.Model, x: Any, y: Any, loss: Callable[[Any, Any], Any]) -> Callable[[], Any]:
+def _torch_inference(model: keras.Model, x: Any, y: Any, loss: Loss, _xla: bool) -> Call:
     import torch
 
     def forward() -> Any:
@@ -152,7 +134,7 @@ def _torch_inference(model: keras.Model, x: Any, y: Any, loss: Callable[[Any, An
     return forward
 
 
-def _torch_gradient(model: keras.Model, x: Any, y: Any, loss: Callable[[Any, Any], Any]) -> Callable[[], Any]:
+def _torch_gradient(model: keras.Model, x: Any, y: Any, loss: Loss, _xla: bool) -> Call:
     import torch
 
     variables = [variable.value for variable in model.trainable_variables]

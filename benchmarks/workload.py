@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.harness.client import Site
 from suites.implementations import Implementation, source_digest
 
 OPERATIONS = ("inference", "gradient", "train")
@@ -11,6 +12,12 @@ OPERATIONS = ("inference", "gradient", "train")
 
 WITHOUT = "without"
 """The name under which a workload runs with the technique left out: what the technique is compared with."""
+
+AGAIN = "again"
+"""The name under which the reference runs a second time: what differs between the two is noise (an A/A race)."""
+
+BUDGETS = {"quick": 30.0, "standard": 1200.0, "paper": 7200.0}
+"""Seconds, by scale, that a session spends at its end on the races whose intervals are still wide."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,21 @@ class Contender:
     device: str
     scale: str
     seed: int = 0
+    variation: tuple[tuple[str, str], ...] = ()
+    """What differs from the usual besides, by name: another ``tree``, versions of another Python, ``threads`` ..."""
+    python: str = field(default="", compare=False)
+    """The interpreter and the tree behind the variation, as paths of this machine, which no row may hold."""
+    tree: str = field(default="", compare=False)
+
+    @property
+    def site(self) -> Site:
+        """Where its processes come from."""
+        return Site(self.backend, self.device, self.python, self.tree)
+
+    @property
+    def bench(self) -> str:
+        """The module of its workload."""
+        return f"benchmarks.bench_{self.workload.technique}"
 
     @property
     def group(self) -> str:
@@ -63,8 +85,8 @@ class Contender:
 
     def asked(self) -> dict[str, Any]:
         """What a row of ``timings.json`` was asked."""
-        sources = source_digest(f"benchmarks.bench_{self.workload.technique}", "benchmarks.steps")
-        return {
+        sources = source_digest(self.bench, "benchmarks.steps")
+        asked = {
             "technique": self.workload.technique,
             "workload": self.workload.name,
             "parameters": dict(self.workload.parameters),
@@ -77,6 +99,8 @@ class Contender:
             "scale": self.scale,
             "source": f"{sources}-{self.implementation.digest}",
         }
+        return asked | ({"variation": dict(self.variation)} if self.variation else {})
 
     def __str__(self) -> str:
-        return f"{self.workload.name}-{self.operation}-{self.implementation.name}-{self.precision}"
+        words = [self.workload.name, self.operation, self.implementation.name, self.precision]
+        return "-".join([*words, *(f"{name}={value}" for name, value in self.variation)])

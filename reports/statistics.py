@@ -46,6 +46,11 @@ class Interval:
         """Whether there is an interval at all."""
         return math.isfinite(self.low) and math.isfinite(self.high)
 
+    @property
+    def reach(self) -> float:
+        """Of a ratio: half the interval's width as a share of the ratio; infinite where there is no interval."""
+        return math.sqrt(self.high / self.low) - 1 if self.known and self.low > 0 else math.inf
+
     def exp(self) -> "Interval":
         """From the interval of a difference of logarithms to that of a ratio, endpoints and all."""
         estimate, low, high = (float(np.exp(value)) for value in (self.estimate, self.low, self.high))
@@ -73,6 +78,11 @@ class Rounds:
         times = np.asarray(seconds, dtype=np.float64)  # None becomes NaN
         kept = np.isfinite(times) & (times > 0)
         return cls(race, times[kept], np.asarray(heat, np.int64)[kept], np.asarray(block, np.int64)[kept])
+
+    def only(self, heats: ArrayLike) -> "Rounds":
+        """The rounds of some heats."""
+        kept = np.isin(self.heat, heats)
+        return Rounds(self.race, self.seconds[kept], self.heat[kept], self.block[kept])
 
 
 @functools.lru_cache(maxsize=4096)
@@ -151,10 +161,10 @@ def step_ratio(contender: Rounds, baseline: Rounds) -> Interval:
     """How many times as long as the baseline's a contender's step takes; the p-value is of "the ratio is 1".
 
     Both took turns in palindromic blocks (A B B A), so a block's difference of mean log times is free of any drift
-    that is linear over the block. The estimate has two levels: the median over the blocks of a heat, which shrugs off
-    a disturbed block, then the mean over heats with its t interval. With fewer than two common heats, the interval is
-    taken over blocks instead and its basis says so: it leaves out how processes differ from each other. Contenders of
-    different races share no blocks; their heats are compared as independent samples.
+    that is linear over the block. The estimate has two levels: the `pseudomedian` over the blocks of a heat, which
+    shrugs off disturbed blocks, then the mean over heats with its t interval. With fewer than two common heats, the
+    interval is taken over blocks instead and its basis says so: it leaves out how processes differ from each other.
+    Contenders of different races share no blocks; their heats are compared as independent samples.
     """
     if contender.race != baseline.race:
         return welch_interval(_heat_logs(contender), _heat_logs(baseline), "separate heats").exp()
@@ -162,7 +172,64 @@ def step_ratio(contender: Rounds, baseline: Rounds) -> Interval:
     distinct = np.unique(heats)
     if len(distinct) < 2:
         return t_interval(differences, "blocks").exp()
-    return t_interval([np.median(differences[heats == heat]) for heat in distinct], "heats").exp()
+    return t_interval([pseudomedian(differences[heats == heat]) for heat in distinct], "heats").exp()
+
+
+def pseudomedian(values: Floats) -> float:
+    """The median of all pairwise means (Hodges and Lehmann, Annals of Mathematical Statistics 34, 1963).
+
+    Like the median it shrugs off disturbed values, up to 29% of them; unlike it, it wastes little where nothing is
+    disturbed: its efficiency under normal noise is 96%, the median's 64%.
+
+    Args:
+        values: (n,) at least one; pairs are taken of the first `MOST_PAIRED` at most.
+    """
+    kept = values[:MOST_PAIRED]
+    first, second = np.triu_indices(len(kept))
+    return float(np.median((kept[first] + kept[second]) / 2))
+
+
+MOST_PAIRED = 400
+"""Blocks of a heat of which pairs are made: 80,000 pairs, in a millisecond or two."""
+
+
+def known_well_enough(contender: Rounds, baseline: Rounds, narrow: float) -> bool:
+    """Whether a race may stop: the ratio was known to within `narrow` of itself `HEATS_BEYOND` heats ago.
+
+    The rule looks at widths alone and never at the estimate, so that stopping favours no verdict. It does favour heats
+    that happened to resemble each other, whose interval is too narrow: stopping at once covers the truth in as few as
+    90% of races, and a constant number of heats beyond brings that back to 93% or more (Woodroofe, "Second order
+    approximations for sequential point and interval estimation", Annals of Statistics 5, 1977; simulated in
+    ``suites/selftest/test_statistics.py``).
+    """
+    common = np.intersect1d(contender.heat, baseline.heat)[:-HEATS_BEYOND]
+    if len(common) < LEAST_HEATS:
+        return False
+    return step_ratio(contender.only(common), baseline.only(common)).reach <= narrow
+
+
+HEATS_BEYOND = 2
+LEAST_HEATS = 3
+"""Fewer heats than this have never been narrow enough."""
+
+
+def noise_floor(ratios: Sequence[float]) -> float:
+    """The smallest ratio that this run could tell from noise: what one more A/A race would stay below, at `CONFIDENCE`.
+
+    Identical contenders differ by chance, and by whatever favours one place in a race over another. Their log ratios
+    are taken as normal with mean zero, so that with n of them the next one stays within t(n) times their root mean
+    square (the prediction interval of a normal sample with known mean).
+
+    Args:
+        ratios: of the reference to itself, one per A/A race, positive; infinite is returned where there is none.
+
+    Returns:
+        A ratio of at least 1.
+    """
+    logs = np.log(np.asarray(ratios, dtype=np.float64))
+    if not len(logs):
+        return math.inf
+    return float(np.exp(_t_quantile(len(logs)) * math.sqrt(float(np.mean(logs**2)))))
 
 
 def moderate(ratios: Sequence[Interval]) -> list[Interval]:
@@ -222,7 +289,7 @@ def _inverse_trigamma(value: float) -> float:
 
 
 def _heat_logs(rounds: Rounds) -> Floats:
-    return np.array([np.median(np.log(rounds.seconds[rounds.heat == heat])) for heat in np.unique(rounds.heat)])
+    return np.array([pseudomedian(np.log(rounds.seconds[rounds.heat == heat])) for heat in np.unique(rounds.heat)])
 
 
 def _block_differences(contender: Rounds, baseline: Rounds) -> tuple[NDArray[np.int64], Floats]:

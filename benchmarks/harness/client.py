@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -34,25 +35,48 @@ class WorkerError(Exception):
         self.not_provided = not_provided
 
 
-class Server:
-    """A preloaded process for one backend and device. It starts at once and imports in the background."""
+@dataclass(frozen=True)
+class Site:
+    """Where contenders run that can share a preloaded process.
 
-    def __init__(self, backend: str, device: str) -> None:
+    Attributes:
+        backend, device: of Keras.
+        python: the path of another interpreter, with its own versions of the framework; this one if empty.
+        tree: a folder with another revision's package ``reference``; this checkout's if empty.
+    """
+
+    backend: str
+    device: str
+    python: str = ""
+    tree: str = ""
+
+    def environment(self) -> dict[str, str]:
+        """The environment of its processes."""
+        # Another interpreter finds its own libraries; this one's would break it, or be measured in their place.
+        paths = [] if self.python else [path for path in sys.path if path]
+        paths = [*filter(None, [self.tree]), str(ROOT), *paths]
+        if self.python and (given := os.environ.get("PYTHONPATH")):
+            paths.append(given)
+        environment = {**os.environ, "KERAS_BACKEND": self.backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        environment["PYTHONPATH"] = os.pathsep.join(paths)
+        if self.device == "cpu":
+            return environment | {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
+        return environment | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # idle contenders must not crowd each other
+
+
+class Server:
+    """A preloaded process for one site. It starts at once and imports in the background."""
+
+    def __init__(self, site: Site) -> None:
         ours, theirs = socket_pair()
         self._control = socket.socket(fileno=ours)
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server
-        environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
-        if device == "cpu":
-            environment |= {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
-        else:
-            environment |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # idle contenders must not crowd each other
-        command = [sys.executable, "-m", "benchmarks.harness.server"]
+        command = [site.python or sys.executable, "-m", "benchmarks.harness.server"]
         command += ["--descriptor", str(theirs), "--parent", str(os.getpid())]
-        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
         self._process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env=environment,
+            env=site.environment(),
             pass_fds=[theirs],
             stdin=subprocess.DEVNULL,
             stdout=self._log,

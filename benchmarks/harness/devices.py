@@ -1,15 +1,26 @@
-"""Devices of the three backends: made ready in a worker, and waited for on both sides of the clock."""
+"""Devices of the three backends: made ready in a worker, waited for on both sides of the clock, asked for their memory.
 
-from collections.abc import Callable
+What a contender varies besides (threads, determinism) is set here too, before anything runs on the device.
+"""
+
+import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from suites.implementations import NotProvided
 
-def prepare(backend: str, device: str) -> None:
-    """Let an idle contender hold no more of the device's memory than it needs, and check that the device is there.
+
+def prepare(backend: str, device: str, variation: Mapping[str, str]) -> None:
+    """Let an idle contender hold no more of the device's memory than it needs, and set what it varies.
 
     Raises:
         RuntimeError: a GPU was asked for and the backend sees none.
+        NotProvided: the backend has no such setting.
     """
+    if "threads" in variation:
+        _limit_threads(backend, int(variation["threads"]))
+    if "determinism" in variation:
+        _set_determinism(backend, device)
     if device != "gpu":
         return
     if backend == "tensorflow":
@@ -19,9 +30,7 @@ def prepare(backend: str, device: str) -> None:
         for gpu in found:
             tf.config.experimental.set_memory_growth(gpu, True)
     elif backend == "jax":
-        import jax
-
-        found = [each for each in jax.devices() if each.platform == "gpu"]
+        found = _jax_gpus()
     else:
         import torch
 
@@ -30,24 +39,91 @@ def prepare(backend: str, device: str) -> None:
         raise RuntimeError(f"{backend} sees no GPU; install its CUDA build, or use --device cpu")
 
 
-def synchronizer(backend: str) -> Callable[[Any], None]:
-    """A function that returns when the device has finished all work, given the last step's result (or ``None``)."""
-    return {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[backend]()
-
-
-def _tensorflow() -> Callable[[Any], None]:
-    import tensorflow as tf
-
-    return lambda _: tf.test.experimental.sync_devices()
-
-
-def _jax() -> Callable[[Any], None]:
+def _jax_gpus() -> list[Any]:
     import jax
 
-    return jax.block_until_ready  # a computation is waited for by its result
+    return [each for each in jax.devices() if each.platform == "gpu"]
 
 
-def _torch() -> Callable[[Any], None]:
+def _limit_threads(backend: str, threads: int) -> None:
+    """So many threads for one operation, on as many cores; JAX has no setting of its own and heeds the cores."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    elif backend == "torch":
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def _set_determinism(backend: str, device: str) -> None:
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    elif backend == "torch":
+        import torch
+
+        torch.use_deterministic_algorithms(True)
+    elif device == "gpu":
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true"
+    else:
+        raise NotProvided("JAX is deterministic on a CPU whether it is asked to be or not")
+
+
+def synchronizer(backend: str) -> Callable[[Any], None]:
+    """A function that returns when the device has finished all work, given the last step's result (or ``None``)."""
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return lambda _: tf.test.experimental.sync_devices()
+    if backend == "jax":
+        import jax
+
+        return jax.block_until_ready  # a computation is waited for by its result
     import torch
 
     return lambda _: torch.cuda.synchronize() if torch.cuda.is_available() else None
+
+
+def trace_counter(backend: str) -> Callable[[], int] | None:
+    """A function that says how many functions have been traced or compiled in this process until now.
+
+    In steady state a step adds none. PyTorch runs operation by operation, and there is nothing to count.
+    """
+    if backend == "tensorflow":
+        from tensorflow.python.eager import context  # the public counter asks for the function, which we do not have
+
+        return lambda: len(context.context().list_function_names())
+    if backend == "jax":
+        import jax
+
+        compiled: list[str] = []
+
+        def note(event: str, _seconds: float, **_: Any) -> None:
+            if event.endswith("/backend_compile_duration"):
+                compiled.append(event)
+
+        jax.monitoring.register_event_duration_secs_listener(note)
+        return lambda: len(compiled)
+    return None
+
+
+def device_peak_bytes(backend: str, device: str) -> int | None:
+    """The most memory of the device that this process has held, or ``None`` where there is nothing that tells."""
+    if device != "gpu":
+        return None
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+    if backend == "jax":
+        peak = (_jax_gpus()[0].memory_stats() or {}).get("peak_bytes_in_use")
+        return None if peak is None else int(peak)
+    import torch
+
+    return int(torch.cuda.max_memory_allocated())

@@ -2,7 +2,7 @@
 
 A heat has fresh processes for all contenders, since processes of the same program differ more than rounds of one
 process do. Within a heat, rounds come in palindromic blocks (A B C C B A), in an order drawn anew for each block, so
-that a linear drift cancels within a block.
+that a linear drift cancels within a block. Heats go on until the ratios are known well enough, or the time is spent.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from benchmarks.harness.client import Server, Worker, WorkerError
+from reports.statistics import Rounds, known_well_enough, step_ratio
 
 Fact = dict[str, Any]
 
@@ -25,7 +26,10 @@ class Plan:
     """How much a race measures, and when it gives up.
 
     Attributes:
-        heats: fresh sets of processes.
+        heats: fresh sets of processes, at least.
+        most_heats: fresh sets of processes, at most.
+        race_s: seconds after which no heat is begun that is not among the least.
+        narrow: half the width of a ratio's interval, as a share of the ratio, that is narrow enough to stop.
         blocks: blocks of a heat at most; each gives every contender two rounds.
         least_blocks: blocks of a heat at least, whatever they cost.
         heat_s: seconds of rounds in a heat, after which no further block is begun.
@@ -36,6 +40,9 @@ class Plan:
     """
 
     heats: int
+    most_heats: int
+    race_s: float
+    narrow: float
     blocks: int
     least_blocks: int
     heat_s: float
@@ -46,28 +53,59 @@ class Plan:
 
 
 PLANS = {
-    "quick": Plan(heats=3, blocks=8, least_blocks=2, heat_s=1.2, warm_up_s=0.1),
-    "standard": Plan(heats=6, blocks=30, least_blocks=5, heat_s=20.0, warm_up_s=1.0, limit_s=1200.0),
-    "paper": Plan(heats=6, blocks=60, least_blocks=10, heat_s=60.0, warm_up_s=2.0, limit_s=3600.0),
+    "quick": Plan(heats=3, most_heats=12, race_s=4.0, narrow=0.03, blocks=8, least_blocks=2, heat_s=1.2, warm_up_s=0.1),
+    "standard": Plan(
+        heats=5,
+        most_heats=30,
+        race_s=60.0,
+        narrow=0.01,
+        blocks=30,
+        least_blocks=5,
+        heat_s=10.0,
+        warm_up_s=1.0,
+        limit_s=1200.0,
+    ),
+    "paper": Plan(
+        heats=6,
+        most_heats=40,
+        race_s=600.0,
+        narrow=0.01,
+        blocks=60,
+        least_blocks=10,
+        heat_s=60.0,
+        warm_up_s=2.0,
+        limit_s=3600.0,
+    ),
 }
 
 
 @dataclass(frozen=True)
 class Entrant:
-    """A contender as a race sees it: its key, what its worker is asked to build, and from which module."""
+    """A contender as a race sees it.
+
+    Attributes:
+        key: under which its rounds are kept.
+        asked: what its worker is asked to build.
+        module: of the implementation.
+        bench: the module of the workload.
+        compared: whether its ratio to the first contender is what the race is for; a control kernel's is not.
+    """
 
     key: str
     asked: Mapping[str, Any]
     module: str
+    bench: str
+    compared: bool = True
 
 
 @dataclass(frozen=True)
 class Round:
-    """One measured round: seconds per step."""
+    """One measured round: seconds per step, and joules where the machine counts them."""
 
     heat: int
     block: int
     seconds: float
+    joules: float | None = None
 
 
 @dataclass
@@ -82,6 +120,11 @@ class Result:
     def finished(self) -> list[Fact]:
         """The facts of the heats that ran to their end, the only ones that are whole."""
         return [fact for fact in self.facts if "memory" in fact]
+
+    def rounds_of(self) -> Rounds:
+        """The rounds as the statistics take them."""
+        columns = ([getattr(each, name) for each in self.rounds] for name in ("seconds", "heat", "block"))
+        return Rounds.of("", *columns)
 
 
 class Journal(Protocol):
@@ -103,60 +146,108 @@ def replay(entries: Iterable[Mapping[str, Any]], recorded: Mapping[str, Result] 
         for key, fact in entry.get("facts", {}).items():
             if heat not in known.get(key, ()):
                 results.setdefault(key, Result()).facts.append(fact)
-        for key, seconds in entry.get("rounds", []):
+        for key, *measured in entry.get("rounds", []):
             if heat not in known.get(key, ()):
-                results.setdefault(key, Result()).rounds.append(Round(heat, entry["block"], seconds))
+                results.setdefault(key, Result()).rounds.append(Round(heat, entry["block"], *measured))
     return results
 
 
 class Race:
-    """Runs heats until every contender has the planned number of them, or has failed."""
+    """Runs heats until the ratios of all contenders to the first are known well enough, or the time is spent."""
 
     def __init__(
         self,
         entrants: list[Entrant],
-        server: Callable[[], Server],
+        server: Callable[[Entrant], Server],
         plan: Plan,
         journal: Journal,
         results: dict[str, Result] | None = None,
         tell: Callable[[str], None] = lambda _: None,
+        conditions: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
         self.entrants, self.server, self.plan, self.journal, self.tell = entrants, server, plan, journal, tell
         self.results = {entrant.key: (results or {}).get(entrant.key, Result()) for entrant in entrants}
+        self.conditions = conditions
+        self.readings: list[dict[str, Any]] = []
+        self.heat_s = 0.0  # what the last heat took
+        last = max((r.heat for result in self.results.values() for r in result.rounds), default=-1)
+        self._heats = itertools.count(1 + last)
 
     def run(self) -> dict[str, Result]:
         """Run the heats that are missing; returns the results by key."""
-        heats = itertools.count(
-            1 + max((r.heat for result in self.results.values() for r in result.rounds), default=-1)
-        )
-        while entrants := [entrant for entrant in self.entrants if self.results[entrant.key].failure is None]:
-            done = min(self._heats_of(entrant) for entrant in entrants)
-            if done >= self.plan.heats:
-                break
-            self.tell(f"heat {done + 1} of {self.plan.heats}")
-            self._heat(next(heats), entrants)
+        started = time.monotonic()
+        while self.running and self.done < self.plan.heats:
+            self.heat()
+        while self.wants_more and time.monotonic() - started < self.plan.race_s:
+            self.heat()
         return self.results
 
-    def _heats_of(self, entrant: Entrant) -> int:
-        """Heats that count: also one that was cut short, but not before another has been finished."""
-        result = self.results[entrant.key]
-        return len({each.heat for each in result.rounds}) if result.finished else 0
+    @property
+    def running(self) -> list[Entrant]:
+        """The contenders that have not failed."""
+        return [entrant for entrant in self.entrants if self.results[entrant.key].failure is None]
 
-    def _heat(self, heat: int, entrants: list[Entrant]) -> None:
+    @property
+    def done(self) -> int:
+        """How many heats every running contender has; one that was cut short counts once another was finished."""
+        results = [self.results[entrant.key] for entrant in self.running]
+        return min((len({r.heat for r in each.rounds}) if each.finished else 0 for each in results), default=0)
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether every ratio to the first contender is known well enough to stop."""
+        first, others = self._compared()
+        return all(known_well_enough(each, first, self.plan.narrow) for each in others)
+
+    @property
+    def width(self) -> float:
+        """Half the width of the widest interval of a ratio to the first contender, as a share of the ratio."""
+        first, others = self._compared()
+        return max((step_ratio(each, first).reach for each in others), default=0.0)
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether one more heat could tell more."""
+        return bool(self.running) and self.done < self.plan.most_heats and not self.is_narrow
+
+    def _compared(self) -> tuple[Rounds, list[Rounds]]:
+        """The rounds of the first contender, and of all that are compared with it."""
+        compared = [self.results[entrant.key].rounds_of() for entrant in self.running if entrant.compared]
+        first, *others = compared or [Rounds.of("", [], [], [])]
+        return first, others
+
+    def heat(self) -> None:
+        """One more heat of all contenders that have not failed."""
+        started = time.monotonic()
+        heat, entrants = next(self._heats), self.running
+        self.tell(f"heat {self.done + 1}")
+        # Where a process stands among the others (which was forked first, which built first) must favour nobody.
+        random.Random(heat).shuffle(entrants)
         with contextlib.ExitStack() as stack:
-            server = self.server()
             workers: dict[str, Worker] = {}
             for entrant in entrants:
-                started = time.perf_counter()
-                workers[entrant.key] = stack.enter_context(server.fork())
+                forked = time.perf_counter()
+                workers[entrant.key] = stack.enter_context(self.server(entrant).fork())
                 self._attempt(entrant.key, workers, "hello")
-                self.results[entrant.key].facts.append({"start_s": time.perf_counter() - started})
+                self.results[entrant.key].facts.append({"start_s": time.perf_counter() - forked})
             self._get_ready(entrants, workers)
             self._rounds(heat, workers)
             for key in workers:
-                self.results[key].facts[-1] |= self._attempt(key, workers, "finish")
+                self._finish(key, workers)
             finished = {key: self.results[key].facts[-1] for key in workers if self.results[key].failure is None}
             self.journal.write({"heat": heat, "facts": finished})
+        self.heat_s = time.monotonic() - started
+
+    def _finish(self, key: str, workers: dict[str, Worker]) -> None:
+        """Take the facts of a heat that has ended; a step that was traced again was not the same step throughout."""
+        fact, result = self._attempt(key, workers, "finish"), self.results[key]
+        result.facts[-1] |= fact
+        if retraces := fact.get("retraces"):
+            result.failure = WorkerError(
+                f"its step was traced or compiled again {retraces} times while it was measured: its times are not of "
+                f"one program. Give it inputs of one shape and dtype, and keep Python values out of its arguments",
+                "round",
+            )
 
     def _get_ready(self, entrants: list[Entrant], workers: dict[str, Worker]) -> None:
         """Build, call for the first time, and warm up.
@@ -167,7 +258,9 @@ class Race:
         alone = not all(self.results[entrant.key].finished for entrant in entrants)
         warm_up = {"seconds": self.plan.warm_up_s, "calls": self.plan.warm_up_calls}
         for group in [[entrant] for entrant in entrants] if alone else [entrants]:
-            asked: dict[str, Fact] = {each.key: {"asked": dict(each.asked), "module": each.module} for each in group}
+            asked: dict[str, Fact] = {
+                each.key: {"asked": dict(each.asked), "module": each.module, "bench": each.bench} for each in group
+            }
             for action in ("build", "first_call", "warm_up"):
                 arguments: dict[str, Fact] = {"build": asked, "warm_up": dict.fromkeys(asked, warm_up)}.get(action, {})
                 for key, reply in self._together(asked, workers, action, arguments).items():
@@ -189,6 +282,7 @@ class Race:
 
     def _rounds(self, heat: int, workers: dict[str, Worker]) -> None:
         deadline = time.monotonic() + self.plan.heat_s
+        self.conditions()  # what has happened until now is nobody's
         for block in range(self.plan.blocks):
             if block >= self.plan.least_blocks and time.monotonic() > deadline:
                 return
@@ -198,9 +292,12 @@ class Race:
             for key in [*running, *reversed(running)]:
                 loops = self.results[key].facts[-1]["loops"]
                 if reply := self._attempt(key, workers, "round", loops=loops):
-                    rounds.append((key, reply["seconds"]))
-                    self.results[key].rounds.append(Round(heat, block, reply["seconds"]))
-            self.journal.write({"heat": heat, "block": block, "rounds": rounds})
+                    measured = Round(heat, block, reply["seconds"], reply.get("joules"))
+                    rounds.append((key, measured.seconds, measured.joules))
+                    self.results[key].rounds.append(measured)
+            reading = {"heat": heat, "block": block, **self.conditions()}
+            self.readings.append(reading)
+            self.journal.write({**reading, "rounds": rounds})
 
     def _attempt(self, key: str, workers: dict[str, Worker], action: str, **arguments: Any) -> Fact:
         """Ask one contender for one action; empty where it has failed, now or before."""

@@ -11,13 +11,16 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import devices
+from benchmarks.harness import devices, energy
 from benchmarks.harness.channel import Channel, Message
 from suites.implementations import Implementation, NotProvided
 from suites.subjects import Subject
 
 NOISE = re.compile(r'\x1b\[[0-9;]*m|^\s*(File "[^"]*", line \d+.*)?\n', re.MULTILINE)
 """What hides the cause in a framework's message: colours, blank lines, and where each node of a graph was defined."""
+
+MOST_WARM_UP_CALLS = 1000
+"""A step of microseconds is warm long before the seconds of warm-up are over, and each call is a number to keep."""
 
 
 def main(descriptor: int) -> None:
@@ -55,18 +58,21 @@ class Worker:
         """Say nothing but that this process is there."""
         return {}
 
-    def build(self, asked: dict[str, Any], module: str) -> Message:
+    def build(self, asked: dict[str, Any], module: str, bench: str) -> Message:
         """Load the implementation and build the step. Seconds are wall-clock time."""
         self.baseline_bytes = resident_bytes()
         started = time.perf_counter()
         from benchmarks import steps
 
         chosen = Implementation(asked["technique"], asked["implementation"], module)
-        devices.prepare(asked["backend"], asked["device"])
-        self.synchronize = devices.synchronizer(asked["backend"])
-        subject = Subject(chosen, asked["precision"], asked["backend"], asked["device"], asked["scale"])
-        self.step = steps.build(asked, subject)
-        return {"build_s": time.perf_counter() - started, "items": self.step.items}
+        self.backend, self.device = asked["backend"], asked["device"]
+        devices.prepare(self.backend, self.device, asked.get("variation", {}))
+        self.synchronize = devices.synchronizer(self.backend)
+        self.count_traces = devices.trace_counter(self.backend)
+        self.meter = energy.meter(self.device)
+        subject = Subject(chosen, asked["precision"], self.backend, self.device, asked["scale"])
+        self.call = steps.build(asked, subject, bench)
+        return {"build_s": time.perf_counter() - started, "items": int(asked["parameters"]["batch"])}
 
     def first_call(self) -> Message:
         """Run the step once: tracing, compilation, and whatever else only the first call pays."""
@@ -76,30 +82,34 @@ class Worker:
         """Run at least so many calls for at least so long; the fastest of the later half calibrates the rounds."""
         deadline = time.perf_counter() + seconds
         times = [self._timed(1) for _ in range(calls)]
-        while time.perf_counter() < deadline:
+        while time.perf_counter() < deadline and len(times) < MOST_WARM_UP_CALLS:
             times.append(self._timed(1))
-        self.traces = self.step.traces
+        self.traces = self.count_traces() if self.count_traces else None
         gc.collect()
         gc.freeze()  # what is alive now stays; collections between rounds have less to look at
-        return {"call_s": min(times[len(times) // 2 :]), "calls": len(times)}
+        return {"call_s": min(times[len(times) // 2 :]), "warm_up": times}
 
     def round(self, loops: int) -> Message:
-        """One round: so many steps between two synchronizations. Returns seconds per step."""
+        """One round: so many steps between two synchronizations. Returns seconds, and joules if counted, per step."""
+        before = self.meter.joules() if self.meter else 0.0
         seconds = self._timed(loops) / loops
+        spent = {"joules": (self.meter.joules() - before) / loops} if self.meter else {}
         gc.collect(0)  # between rounds, since it is off within them
-        return {"seconds": seconds}
+        return {"seconds": seconds} | spent
 
     def finish(self) -> Message:
-        """Peak memory of this process, and whether the step was traced again during the rounds."""
-        return {
-            "memory": {"baseline_bytes": self.baseline_bytes, "peak_bytes": peak_bytes()},
-            "traces": self.traces,
-            "retraces": self.step.traces - self.traces,
+        """Peak memory of this process, and what was traced or compiled before and during the rounds."""
+        memory = {
+            "baseline_bytes": self.baseline_bytes,
+            "peak_bytes": peak_bytes(),
+            "device_peak_bytes": devices.device_peak_bytes(self.backend, self.device),
         }
+        again = None if self.count_traces is None or self.traces is None else self.count_traces() - self.traces
+        return {"memory": memory, "traces": self.traces, "retraces": again}
 
     def _timed(self, loops: int) -> float:
         """Seconds of so many steps, with the device idle on both sides of the clock and the collector off."""
-        call, synchronize, clock = self.step.call, self.synchronize, time.perf_counter_ns
+        call, synchronize, clock = self.call, self.synchronize, time.perf_counter_ns
         gc.disable()
         try:
             synchronize(None)

@@ -6,18 +6,31 @@ import signal
 import statistics
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import psutil
 import pytest
 
-from benchmarks.harness.client import Server, WorkerError
+from benchmarks.harness.client import Server, Site, WorkerError
 from benchmarks.harness.lockstep import Entrant, Plan, Race, Result
 from benchmarks.workload import WITHOUT, Contender, Workload
 from reports.run_folder import key_of
 from suites.implementations import Implementation, implementation
 
-PLAN = Plan(heats=2, blocks=2, least_blocks=2, heat_s=60.0, round_s=1e-9, warm_up_s=0.0, warm_up_calls=3, limit_s=15.0)
+PLAN = Plan(
+    heats=2,
+    most_heats=2,
+    race_s=60.0,
+    narrow=0.0,
+    blocks=2,
+    least_blocks=2,
+    heat_s=60.0,
+    round_s=1e-9,
+    warm_up_s=0.0,
+    warm_up_calls=3,
+    limit_s=15.0,
+)
 """One step a round, and three of warm-up: the sixth step, at which contenders misbehave, is the second round."""
 
 SIZES = {"target": 4, "width": 8, "units": 8, "batch": 2, "source": 8}
@@ -46,7 +59,7 @@ def servers() -> Iterator[list[Server]]:
 def server(servers: list[Server]) -> Server:
     """A preloaded server: the same for all tests until one kills it."""
     if not servers or not servers[-1].alive:
-        servers.append(Server("tensorflow", "cpu"))
+        servers.append(Server(Site("tensorflow", "cpu")))
     servers[-1].wait_until_ready()
     return servers[-1]
 
@@ -67,13 +80,18 @@ def entrant(name: str, operation: str = "gradient") -> Entrant:
         chosen = implementation("additive_attention", known)
     workload = Workload("additive_attention", "small", SIZES, {"quick": (operation,)})
     asked = Contender(workload, operation, chosen, "float32", "tensorflow", "cpu", "quick").asked()
-    return Entrant(key_of(asked), asked, chosen.module)
+    return Entrant(key_of(asked), asked, chosen.module, "benchmarks.bench_additive_attention")
+
+
+def build(each: Entrant) -> dict[str, Any]:
+    """What a worker is told to build."""
+    return {"asked": dict(each.asked), "module": each.module, "bench": each.bench}
 
 
 def race(server: Server, names: list[str], plan: Plan = PLAN, journal: Kept | None = None) -> dict[str, Result]:
     """The results of a race by name."""
     entrants = {name: entrant(name) for name in names}
-    results = Race(list(entrants.values()), lambda: server, plan, Kept() if journal is None else journal).run()
+    results = Race(list(entrants.values()), lambda _: server, plan, Kept() if journal is None else journal).run()
     return {name: results[each.key] for name, each in entrants.items()}
 
 
@@ -124,7 +142,7 @@ def test_a_worker_killed_from_outside_keeps_its_rounds_and_the_race_goes_on(serv
 
 
 def test_peak_memory_is_each_contenders_own_and_the_step_is_not_traced_again(server: Server) -> None:
-    plan = Plan(heats=1, blocks=1, least_blocks=1, heat_s=1.0, round_s=0.1, warm_up_s=0.1)
+    plan = replace(PLAN, heats=1, most_heats=1, blocks=1, least_blocks=1, round_s=0.1, warm_up_s=0.1)
     facts = {name: result.finished[0] for name, result in race(server, ["reference", "hoards"], plan).items()}
     peaks = {name: fact["memory"]["peak_bytes"] for name, fact in facts.items()}
     if peaks["reference"] is None:
@@ -155,7 +173,7 @@ def test_starting_a_contender_costs_less_than_a_tenth_of_the_import(
 
 
 def test_a_failure_before_the_framework_is_there_is_explained() -> None:
-    server = Server("no_such_backend", "cpu")
+    server = Server(Site("no_such_backend", "cpu"))
     with pytest.raises(RuntimeError, match="ModuleNotFoundError: No module named 'no_such_backend'"):
         server.fork()
     assert not server.alive
@@ -165,7 +183,7 @@ def test_a_failure_before_the_framework_is_there_is_explained() -> None:
 def test_a_killed_server_takes_its_workers_along_and_says_so(server: Server) -> None:
     with server.fork() as busy, server.fork() as idle:
         processes = [psutil.Process(worker.pid) for worker in (busy, idle)]
-        busy.send("build", asked=dict(entrant("reference").asked), module="reference.additive_attention")
+        busy.send("build", **build(entrant("reference")))
         psutil.Process(processes[0].ppid()).kill()
         _, alive = psutil.wait_procs(processes, timeout=10)
         assert not alive

@@ -2,17 +2,20 @@
 
 import gc
 import itertools
+import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Self, cast
 
+import numpy as np
 import pytest
 
 from benchmarks.harness import lockstep, worker
 from benchmarks.harness.client import Server, WorkerError
 from benchmarks.harness.lockstep import Entrant, Plan, Race, Result, Round, replay
 
-PLAN = Plan(heats=2, blocks=6, least_blocks=2, heat_s=1e9, round_s=0.01)
+PLAN = Plan(heats=2, most_heats=2, race_s=1e9, narrow=0.0, blocks=6, least_blocks=2, heat_s=1e9, round_s=0.01)
 SPEEDS = {"a": 1.0, "b": 1.1, "c": 1.5}
 """Seconds per step."""
 
@@ -26,8 +29,14 @@ class Kept(list[Mapping[str, Any]]):
 class Machine:
     """A server whose workers share one clock; each takes its own time, and the machine slows down steadily."""
 
-    def __init__(self, drift: float = 0.0, breaks: Callable[[str, int], bool] = lambda *_: False) -> None:
-        self.time, self.drift, self.breaks = 0.0, drift, breaks
+    def __init__(
+        self,
+        drift: float = 0.0,
+        breaks: Callable[[str, int], bool] = lambda *_: False,
+        noise: Callable[[str], float] = lambda _: 0.0,
+        retraces: Mapping[str, int] | None = None,
+    ) -> None:
+        self.time, self.drift, self.breaks, self.noise, self.retraces = 0.0, drift, breaks, noise, retraces or {}
         self.rounds: list[str] = []
         self.asked: list[tuple[str, str]] = []
         self.loops: set[int] = set()
@@ -55,6 +64,7 @@ class Contender:
         assert not self.closed, f"{self.name} has failed and must be left alone"
         if action == "build":
             self.name = arguments["asked"]["name"]
+            self.speed = SPEEDS[self.name] * math.exp(self.machine.noise(self.name))
         self.machine.asked.append((action, self.name))
         self.action = action
         self.machine.loops |= {arguments["loops"]} if action == "round" else set()
@@ -67,15 +77,19 @@ class Contender:
             if machine.breaks(self.name, machine.rounds.count(self.name)):
                 raise WorkerError("it broke", self.action)
             machine.time += 1
-            return {"seconds": SPEEDS[self.name] + machine.drift * machine.time}
-        replies: dict[str, dict[str, Any]] = {"warm_up": {"call_s": 0.003}, "finish": {"memory": {}, "retraces": 0}}
+            return {"seconds": self.speed + machine.drift * machine.time}
+        retraces = machine.retraces.get(self.name, 0)
+        replies: dict[str, dict[str, Any]] = {
+            "warm_up": {"call_s": 0.003},
+            "finish": {"memory": {}, "retraces": retraces},
+        }
         return replies.get(self.action, {})
 
 
 def race(machine: Machine, plan: Plan = PLAN, earlier: dict[str, Result] | None = None) -> tuple[Race, Kept]:
     journal = Kept()
-    entrants = [Entrant(name, {"name": name}, "") for name in SPEEDS]
-    return Race(entrants, lambda: cast(Server, machine), plan, journal, earlier), journal
+    entrants = [Entrant(name, {"name": name}, "", "") for name in SPEEDS]
+    return Race(entrants, lambda _: cast(Server, machine), plan, journal, earlier), journal
 
 
 def blocks_of(machine: Machine, size: int = 2 * len(SPEEDS)) -> list[list[str]]:
@@ -126,7 +140,7 @@ def test_the_budget_of_a_heat_is_kept_but_never_at_the_cost_of_the_least_blocks(
     monkeypatch.setattr(lockstep.time, "monotonic", lambda: machine.time)  # each round takes a second: a block, six
     for heat_s, expected in ((0.0, 2), (6.5, 2), (20.0, 4), (1e9, 6)):
         machine = Machine()
-        plan = Plan(heats=1, blocks=6, least_blocks=2, heat_s=heat_s)
+        plan = replace(PLAN, heats=1, most_heats=1, heat_s=heat_s)
         results = race(machine, plan)[0].run()
         assert {len(result.rounds) for result in results.values()} == {2 * expected}, f"heat_s={heat_s}"
 
@@ -136,8 +150,65 @@ def test_builds_are_apart_in_the_first_heat_and_together_later() -> None:
     race(machine)[0].run()
     ready = [each for each in machine.asked if each[0] in ("build", "first_call", "warm_up")]
     a_first, a_second = ready[:3], ready[9:12]
-    assert a_first == [("build", "a"), ("first_call", "a"), ("warm_up", "a")]
-    assert a_second == [("build", "a"), ("build", "b"), ("build", "c")]
+    (name,) = {name for _, name in a_first}
+    assert a_first == [("build", name), ("first_call", name), ("warm_up", name)]
+    assert sorted(a_second) == [("build", "a"), ("build", "b"), ("build", "c")]
+
+
+def test_nobody_is_always_forked_and_built_first() -> None:
+    """Wrong variant: contenders are built in the order in which they were entered, which favours one place."""
+    machine = Machine()
+    race(machine, replace(PLAN, heats=12, most_heats=12))[0].run()
+    order = [name for action, name in machine.asked if action == "first_call"]
+    assert len({tuple(order[start : start + 3]) for start in range(0, len(order), 3)}) >= 3
+
+
+def noisy(spread: float) -> Callable[[str], float]:
+    """Processes that differ from each other by so much."""
+    generator = np.random.default_rng(0)
+    return lambda _: float(generator.normal(0, spread))
+
+
+@pytest.mark.parametrize(("spread", "expected"), [(0.0, 5), (0.003, 5), (0.2, 12)])
+def test_heats_go_on_until_the_ratios_are_known_well_enough(spread: float, expected: int) -> None:
+    """Wrong variant: a fixed number of heats; or one that stops at the first narrow interval, and not two heats on."""
+    first, _ = race(Machine(noise=noisy(spread)), replace(PLAN, heats=3, most_heats=12, narrow=0.03))
+    results = first.run()
+    assert {len({r.heat for r in result.rounds}) for result in results.values()} == {expected}
+    assert first.is_narrow == (spread < 0.1)
+    assert not first.wants_more
+
+
+def test_a_race_keeps_its_time_but_never_at_the_cost_of_the_least_heats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong variant: the time is looked at before the least heats are run, or is never looked at."""
+    for race_s, expected in ((0.0, 3), (150.0, 5), (1e9, 12)):
+        machine = Machine(noise=noisy(0.5))
+        # Each round takes a second, and a heat has 36.
+        monkeypatch.setattr(lockstep.time, "monotonic", lambda machine=machine: machine.time)
+        plan = replace(PLAN, heats=3, most_heats=12, narrow=0.001, race_s=race_s)
+        results = race(machine, plan)[0].run()
+        assert {len({r.heat for r in result.rounds}) for result in results.values()} == {expected}, f"race_s={race_s}"
+
+
+def test_a_step_that_is_traced_again_in_its_rounds_is_an_error_and_is_named() -> None:
+    """Wrong variant: retraces are counted and kept, and nobody looks."""
+    results = race(Machine(retraces={"b": 3}))[0].run()
+    assert "traced or compiled again 3 times while it was measured" in str(results["b"].failure)
+    assert results["a"].failure is results["c"].failure is None
+    assert len(results["b"].rounds) == 2 * PLAN.blocks, "what was measured is kept"
+
+
+def test_conditions_are_read_once_a_block_and_kept() -> None:
+    """Wrong variant: read once a heat, or what has happened between heats is put down to a block."""
+    machine = Machine()
+    readings = iter(range(1000))
+    first, journal = race(machine)
+    first.conditions = lambda: {"reading": next(readings)}
+    first.run()
+    per_heat = PLAN.blocks + 1
+    expected = [number for number in range(PLAN.heats * per_heat) if number % per_heat]
+    assert [each["reading"] for each in first.readings] == expected
+    assert [entry["reading"] for entry in journal if "block" in entry] == expected
 
 
 def test_who_breaks_keeps_its_rounds_and_the_others_go_on() -> None:
@@ -197,7 +268,7 @@ class Device:
     ENQUEUE_S = 0.001
 
     def __init__(self) -> None:
-        self.time, self.queued, self.log, self.traces, self.items = 0.0, 0.0, list[str](), 0, 1
+        self.time, self.queued, self.log, self.traces = 0.0, 0.0, list[str](), 0
 
     def call(self) -> str:
         self.log.append("call")
@@ -220,7 +291,9 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[worker.Worker, Devi
     """A worker with its step on a fake device."""
     device, contender = Device(), worker.Worker()
     monkeypatch.setattr(worker.time, "perf_counter_ns", device.clock_ns)
-    contender.step, contender.synchronize, contender.baseline_bytes = device, device.synchronize, 0  # type: ignore[assignment]
+    contender.call, contender.synchronize, contender.baseline_bytes = device.call, device.synchronize, 0
+    contender.count_traces, contender.meter = (lambda: device.traces), None
+    contender.backend, contender.device = "tensorflow", "cpu"
     yield contender, device
     gc.unfreeze()  # the warm-up freezes what is alive
 
@@ -244,7 +317,7 @@ def test_the_first_call_is_apart_and_a_step_that_is_traced_again_shows(timed: tu
     device.traces = 1
     warm = contender.warm_up(seconds=0.0, calls=3)
     assert first["first_call_s"] == pytest.approx(Device.STEP_S + Device.ENQUEUE_S)
-    assert (warm["calls"], device.log.count("call")) == (3, 4)
+    assert (len(warm["warm_up"]), device.log.count("call")) == (3, 4)
     contender.round(loops=1)
     assert (contender.finish()["traces"], contender.finish()["retraces"]) == (1, 0)
     device.traces += 2
