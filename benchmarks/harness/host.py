@@ -201,12 +201,15 @@ def battery(host: Host) -> Check:
 
 
 def address_space(host: Host) -> Check:
-    """Where a program's parts lie in memory, by which alone speeds differ (Mytkowicz et al. 2009, section 4)."""
+    """Where a program's parts lie in memory, by which alone speeds differ.
+
+    Mytkowicz, Diwan, Hauswirth & Sweeney 2009, "Producing Wrong Data Without Doing Anything Obviously Wrong!".
+    """
     name, level = "address-space layout", linux.number(host.proc / "sys/kernel/randomize_va_space")
     if level is None:
         return Check(name, State.UNKNOWN, UNREADABLE)
     if level:
-        return Check(name, State.GOOD, "drawn anew for each program, so that no result hangs on one layout")
+        return Check(name, State.GOOD, "drawn anew at each start of a program")
     advice = "Turn randomisation on again: with one fixed layout, what holds may hold for that layout only."
     return Check(name, State.NOISY, "fixed", advice)
 

@@ -141,7 +141,7 @@ def laptop(root: Path) -> Files:
 
 
 def docker(root: Path) -> Files:
-    """The Xeon in a container under version 1: the kernel gives the host's path, and the container sees its end only."""
+    """The Xeon in a container under version 1: the kernel gives the host's path, of which only the end is there."""
     return xeon(root).lay(
         {
             "proc/self/cgroup": "5:memory:/docker/3c2f\n4:cpu,cpuacct:/docker/3c2f\n0::/system.slice/docker.service",

@@ -46,6 +46,17 @@ def test_a_worker_that_ends_leaves_its_time_to_its_parent(tmp_path: Path) -> Non
     assert conditions.read([OURS])["others"] == (100 - 50) / 200
 
 
+def test_a_process_that_is_ours_no_more_takes_nothing_along(tmp_path: Path) -> None:
+    """Wrong variant: a sum over whom we are told of now, which falls by a whole life between two heats."""
+    files = epyc(tmp_path).lay({"proc/stat": stat((100, 900, 0), (100, 900, 0)), f"proc/{OURS}/stat": process(9000)})
+    conditions = Conditions("cpu", **files.roots)
+    conditions.read([OURS])
+    files.lay({"proc/stat": stat((160, 940, 0), (180, 920, 0)), f"proc/{OURS}/stat": process(9060)})
+    assert conditions.read()["others"] == (140 - 60) / 200
+    files.lay({"proc/stat": stat((220, 980, 0), (260, 940, 0)), f"proc/{OURS}/stat": process(9120)})
+    assert conditions.read()["others"] == 140 / 200
+
+
 def test_only_the_cpus_on_which_we_may_run_count(tmp_path: Path) -> None:
     """Wrong variant: the sum line, by which a neighbour on cores that are not ours disturbs us."""
     files = xeon(tmp_path).lay({"proc/self/status": "Cpus_allowed_list:\t1,3"})
