@@ -4,16 +4,28 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from reports import verdicts
 from reports.run_folder import Row
-from reports.statistics import Interval, Rounds, false_discovery, moderate, step_ratio, t_interval
+from reports.statistics import (
+    Interval,
+    Rounds,
+    false_discovery,
+    moderate,
+    noise_floor,
+    slower_share,
+    step_ratio,
+    t_interval,
+)
+from reports.verdicts import Speed
 
 RATIO_COLUMNS = (
     *("place", "technique", "device", "scale", "workload", "parameters", "operation"),
-    *("implementation", "backend", "precision", "baseline", "baseline_backend", "baseline_precision"),
-    *("ratio", "low", "high", "p", "q", "units", "basis", "verdict", "memory_ratio", "key", "baseline_key"),
+    *("implementation", "backend", "precision", "variation", "baseline", "baseline_backend", "baseline_precision"),
+    *("ratio", "low", "high", "p", "q", "slower_share", "units", "basis", "verdict", "memory_ratio", "key"),
+    "baseline_key",
 )
 CLAIM_COLUMNS = (
     *(
@@ -48,6 +60,12 @@ CLAIM_COLUMNS = (
 WITHOUT = "without"
 """The implementation that is the same work with the technique left out."""
 
+AGAIN = "again"
+"""The implementation that is the reference a second time."""
+
+CONTROLS = ("control-matmul", "control-copy")
+"""The implementations that are no technique: what the machine itself reaches."""
+
 REFERENCE = "reference"
 PLAIN = "float32"
 
@@ -57,35 +75,77 @@ _SETTING = ("place", "technique", "claim", "implementation", "backend", "precisi
 Sample = tuple[Row, Rounds]
 
 
-def ratios(samples: Iterable[Sample]) -> tuple[list[Row], list[Row]]:
-    """Compare timings with each other.
+@dataclass(frozen=True)
+class Ratios:
+    """Every comparison of two timings, as rows with `RATIO_COLUMNS`.
 
-    Returns:
-        Two lists of rows with `RATIO_COLUMNS`. First, every peer over the reference at its own precision, and the
-        reference over "without": what the technique itself costs. Second, every mixed precision over float32 of
-        the same implementation. False discoveries are controlled over both together.
+    Attributes:
+        implementations: every peer over the reference at its own precision; the reference over "without", which is
+            what the technique costs; and whatever runs in another way (another tree, backend, number of threads) over
+            the same in the usual way.
+        precisions: every mixed precision over float32 of the same implementation.
+        again: the reference over itself, the A/A races.
+        floors: by machine, the smallest ratio that its A/A races could tell from noise, see `noise_floor`.
     """
+
+    implementations: list[Row]
+    precisions: list[Row]
+    again: list[Row]
+    floors: dict[str, float]
+
+
+def ratios(samples: Iterable[Sample]) -> Ratios:
+    """Compare timings with each other. False discoveries are controlled over all but the A/A races together."""
     races: dict[tuple[Any, ...], list[Sample]] = defaultdict(list)
     for row, rounds in samples:
-        races[tuple(row[name] for name in _RACE)].append((row, rounds))
-    implementations, precisions = [], []
+        if row["implementation"] not in CONTROLS:
+            races[tuple(row[name] for name in _RACE)].append((row, rounds))
+    implementations: list[Row] = []
+    precisions: list[Row] = []
+    again: list[Row] = []
     for race in races.values():
         for sample in race:
             row = sample[0]
-            against = _of(race, REFERENCE, row, row["precision"])
-            if row["implementation"] == REFERENCE:
-                against = _of(race, WITHOUT, row, row["precision"])
-            if against and row["implementation"] != WITHOUT:  # which would be the reference's ratio again, inverted
-                implementations.append(_compare(sample, against))
-            if row["precision"] != PLAIN and (plain := _of(race, row["implementation"], row, PLAIN)):
+            if against := _baseline(race, row):
+                (again if row["implementation"] == AGAIN else implementations).append(_compare(sample, against))
+            mixed = row["precision"] != PLAIN and row["implementation"] != AGAIN and not row["variation"]
+            plain = _of(race, row["implementation"], row, PLAIN) if mixed else None
+            if plain and plain[0]["backend"] == row["backend"]:
                 precisions.append(_compare(sample, plain))
-    rows = implementations + precisions
+    rows = implementations + precisions + again
     intervals = _moderated(rows)
-    q_values = false_discovery([ratio.p for ratio in intervals])
-    for row, ratio, q in zip(rows, intervals, q_values.tolist(), strict=True):
+    floors = _floors(rows[-len(again) :] if again else [], intervals[-len(again) :] if again else [])
+    q_values = false_discovery([ratio.p for ratio in intervals[: len(intervals) - len(again)]]).tolist()
+    q_values += [1.0] * len(again)  # that these do not differ is known
+    for row, ratio, q in zip(rows, intervals, q_values, strict=True):
         row |= {name: getattr(ratio, name) for name in ("low", "high", "p", "units", "basis")}
-        row |= {"ratio": ratio.estimate, "q": q, "verdict": verdicts.of_ratio(ratio, q).value}
-    return implementations, precisions
+        verdict = verdicts.of_ratio(ratio, q, floors.get(row["place"]))
+        row |= {"ratio": ratio.estimate, "q": q, "verdict": verdict.value}
+    return Ratios(implementations, precisions, again, floors)
+
+
+def _floors(rows: Sequence[Row], intervals: Sequence[Interval]) -> dict[str, float]:
+    """The noise floor of every machine that has an A/A race."""
+    estimates: dict[str, list[float]] = defaultdict(list)
+    for row, interval in zip(rows, intervals, strict=True):
+        if math.isfinite(interval.estimate):
+            estimates[row["place"]].append(interval.estimate)
+    return {place: noise_floor(found) for place, found in estimates.items()}
+
+
+def _baseline(race: Sequence[Sample], row: Row) -> Sample | None:
+    """What a timing is compared with at its own precision, if anything."""
+    implementation, precision = row["implementation"], row["precision"]
+    if row["variation"]:
+        return _of(race, implementation, row, precision) or _of(race, REFERENCE, row, precision)
+    if implementation == WITHOUT:  # it would be the reference's ratio again, inverted
+        return None
+    if implementation != REFERENCE:
+        return _of(race, REFERENCE, row, precision)
+    home = min((sample[0]["backend"] for sample in race), key=_backend_order)
+    if row["backend"] != home:
+        return _of(race, REFERENCE, row | {"backend": home}, precision)
+    return _of(race, WITHOUT, row, precision)
 
 
 def _moderated(rows: Sequence[Row]) -> list[Interval]:
@@ -99,11 +159,18 @@ def _moderated(rows: Sequence[Row]) -> list[Interval]:
 
 
 def _of(race: Sequence[Sample], implementation: str, row: Row, precision: str) -> Sample | None:
-    """The sample of an implementation at a precision: on the row's own backend, else on any, TensorFlow first."""
-    found = [sample for sample in race if sample[0]["implementation"] == implementation]
-    found = [sample for sample in found if sample[0]["precision"] == precision]
-    preferred = {row["backend"]: 0, "tensorflow": 1}
-    return min(found, key=lambda sample: preferred.get(sample[0]["backend"], 2), default=None)
+    """The usual sample of an implementation at a precision: on the row's own backend, else on any, TensorFlow first."""
+    wanted = {"implementation": implementation, "precision": precision, "variation": ""}
+    found = [sample for sample in race if all(sample[0][name] == value for name, value in wanted.items())]
+    return min(
+        found,
+        key=lambda sample: (sample[0]["backend"] != row["backend"], _backend_order(sample[0]["backend"])),
+        default=None,
+    )
+
+
+def _backend_order(backend: str) -> tuple[bool, str]:
+    return backend != "tensorflow", backend
 
 
 def _compare(sample: Sample, against: Sample) -> Row:
@@ -115,16 +182,14 @@ def _compare(sample: Sample, against: Sample) -> Row:
         "baseline_precision": baseline["precision"],
         "baseline_key": baseline["key"],
         "memory_ratio": memory / baseline_memory if memory and baseline_memory else None,
+        "slower_share": slower_share(rounds, baseline_rounds),
         "interval": step_ratio(rounds, baseline_rounds),
     }
 
 
 def inverse(row: Row) -> Row:
     """A row of ratios seen from its baseline."""
-    turned = {
-        verdicts.Cost.COSTS.value: verdicts.Cost.SAVES.value,
-        verdicts.Cost.SAVES.value: verdicts.Cost.COSTS.value,
-    }
+    turned = {Speed.SLOWER.value: Speed.FASTER.value, Speed.FASTER.value: Speed.SLOWER.value}
     estimate, low, high = (1 / row[name] if row[name] else math.inf for name in ("ratio", "high", "low"))
     return row | {"ratio": estimate, "low": low, "high": high, "verdict": turned.get(row["verdict"], row["verdict"])}
 

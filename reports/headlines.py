@@ -8,7 +8,7 @@ from reports import verdicts, words
 from reports.comparisons import PLAIN, REFERENCE, WITHOUT
 from reports.figures import plainest
 from reports.run_folder import Row
-from reports.verdicts import Cost, Verdict, Worth
+from reports.verdicts import Speed, Verdict, Worth
 
 TRAINING = "train"
 
@@ -54,17 +54,17 @@ def headlines(tables: dict[str, list[Row]], titles: dict[str, str], places: Iter
 
 def _headline(place: str, technique: str, title: str, rows: dict[str, list[Row]]) -> Headline:
     claims = {row["claim"]: Verdict(row["verdict"]) for row in rows["claims"] if row["implementation"] == REFERENCE}
-    ratios = _training(row for row in rows["ratios"] if row["baseline"] == WITHOUT)
+    ratios = _training(row for row in rows["ratios"] if row["baseline"] == WITHOUT and not row["variation"])
     precision = plainest(row["precision"] for row in ratios)
     costs = [row for row in ratios if row["precision"] == precision]
-    mixed = _training(row for row in rows["precision"] if row["implementation"] == REFERENCE)
+    mixed = _training(row for row in rows["precision"] if row["implementation"] == REFERENCE and not row["variation"])
     checked = [row for row in rows["conformance"] if row["implementation"] == REFERENCE]
     failed = sorted({row["property"] for row in checked if row["outcome"] == "failed"})
     return Headline(
         place,
         technique,
         title,
-        verdicts.of_technique(claims.values(), [Cost(row["verdict"]) for row in costs]),
+        verdicts.of_technique(claims.values(), [Speed(row["verdict"]) for row in costs]),
         _benefit(claims, rows["claims"]),
         _cost(costs, precision),
         _mixed(mixed),
@@ -115,8 +115,8 @@ def _cost(costs: Sequence[Row], precision: str) -> str:
     step = "A training step takes" if operations == {TRAINING} else "A step takes"
     suffix = "" if precision == PLAIN else f", in {precision}"
     if words.factor(low["ratio"]) == words.factor(high["ratio"]):
-        known = {Cost.LEVEL: ", which is level", Cost.UNDECIDED: ", which this run cannot tell from none"}
-        said = known.get(Cost(low["verdict"]), "")
+        known = {Speed.EQUIVALENT: ", which is equivalent", Speed.UNDECIDED: ", which this run cannot tell from none"}
+        said = known.get(Speed(low["verdict"]), "")
         return f"{step} {_ratio(low)} the time of the same work without it{suffix}{said}."
     names = [row["workload"] + f", {row['operation']}" * (len(operations) > 1) for row in (low, high)]
     return (

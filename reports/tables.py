@@ -10,13 +10,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from reports import comparisons
+from reports import comparisons, rates
 from reports.run_folder import Row, RunFolder
 from reports.statistics import Rounds, step_time
 
 ASKED = ("technique", "implementation", "backend", "precision", "device", "scale")
+"""What every kind of row is asked; timings may have a variation besides."""
 KEPT = ("when", "key", "command", "source")
 
 COLUMNS = {
@@ -33,17 +35,21 @@ COLUMNS = {
         "seconds",
     ),
     "timings": (
-        *("place", *ASKED, "workload", "parameters", "operation", "seed", "seconds", "low", "high", "basis", "heats"),
-        *("rounds", "loops", "items", "first_call_s", "build_s", "traces", "memory_bytes", "baseline_bytes"),
+        *("place", *ASKED, "variation", "workload", "parameters", "operation", "seed", "race"),
+        *("seconds", "low", "high", "basis", "heats", "rounds", "loops", "items", "first_call_s", "build_s", "traces"),
+        *("memory_bytes", "baseline_bytes", "device_memory_bytes", "joules"),
+        *rates.COLUMNS,
         *("properties_failed", "properties_run"),
     ),
     "ratios": comparisons.RATIO_COLUMNS,
     "precision": comparisons.RATIO_COLUMNS,
+    "noise": comparisons.RATIO_COLUMNS,
     "claims": comparisons.CLAIM_COLUMNS,
     "trials": ("place", *ASKED, "claim", "arm", "condition", "seed", "metric", "value", "seconds"),
     "failures": (
         "place",
         *ASKED,
+        "variation",
         "workload",
         "parameters",
         "operation",
@@ -56,7 +62,9 @@ COLUMNS = {
     "provenance": ("place", "run", "kind", "technique", "row"),
 }
 COLUMNS |= {
-    name: (*columns, *KEPT) for name, columns in COLUMNS.items() if name not in ("ratios", "precision", "claims")
+    name: (*columns, *KEPT)
+    for name, columns in COLUMNS.items()
+    if name not in ("ratios", "precision", "noise", "claims")
 }
 
 
@@ -78,12 +86,14 @@ class Tables:
         frames: the tables by name, with the columns of `COLUMNS`.
         titles: the techniques' titles by name.
         claims: the definition of every claim that has trials, by (technique, claim).
+        floors: by machine, the smallest ratio that its A/A races could tell from noise.
     """
 
     runs: Sequence[Run]
     frames: dict[str, pd.DataFrame]
     titles: dict[str, str]
     claims: dict[tuple[str, str], Row] = field(default_factory=dict)
+    floors: dict[str, float] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> pd.DataFrame:
         return self.frames[name]
@@ -123,14 +133,16 @@ def read(paths: Iterable[Path]) -> Tables:
     conformance = [_property_row(run, row) for run, row in properties]
     verdicts = _count_failures(conformance)
     samples = [(_timing_row(run, row, verdicts), _rounds(row)) for run, row in entries]
-    ratios, precision = comparisons.ratios(samples)
+    rates.add_rates(samples)
+    ratios = comparisons.ratios(samples)
     definitions = {(row["asked"]["technique"], row["asked"]["claim"]): row["definition"] for _, row in trials}
     trial_rows = [line for run, row in trials for line in _trial_rows(run, row)]
     tables = {
         "conformance": conformance,
         "timings": [row for row, _ in samples],
-        "ratios": ratios,
-        "precision": precision,
+        "ratios": ratios.implementations,
+        "precision": ratios.precisions,
+        "noise": ratios.again,
         "claims": comparisons.claims(trial_rows, definitions),
         "trials": trial_rows,
         "failures": [_failure_row(run, row) for run, row in failures],
@@ -143,7 +155,7 @@ def read(paths: Iterable[Path]) -> Tables:
     }
     frames = {name: pd.DataFrame(rows, columns=list(COLUMNS[name])) for name, rows in tables.items()}
     titles = {name: facts.get("title", name) for run in runs for name, facts in run.facts.get("techniques", {}).items()}
-    return Tables(runs, frames, titles, definitions)
+    return Tables(runs, frames, titles, definitions, ratios.floors)
 
 
 def _machine(facts: Row) -> tuple[str, str]:
@@ -226,7 +238,9 @@ def _rounds(row: Row) -> Rounds:
 
 def _workload(asked: Row) -> Row:
     parameters = json.dumps(asked.get("parameters") or {}, sort_keys=True)
-    return {name: asked.get(name) for name in ("workload", "operation", "seed")} | {"parameters": parameters}
+    variation = ", ".join(f"{name}={value}" for name, value in sorted((asked.get("variation") or {}).items()))
+    found = {name: asked.get(name) for name in ("workload", "operation", "seed")}
+    return found | {"parameters": parameters, "variation": variation}
 
 
 def _timing_row(run: Run, row: Row, verdicts: dict[tuple[str, ...], tuple[int, int]]) -> Row:
@@ -244,7 +258,9 @@ def _timing_row(run: Run, row: Row, verdicts: dict[tuple[str, ...], tuple[int, i
         | {name: row.get(name) for name in ("loops", "items", "first_call_s", "build_s", "traces")}
         | {"seconds": time.estimate, "low": time.low, "high": time.high, "basis": time.basis}
         | {"heats": len(set(rounds.heat.tolist())), "rounds": len(rounds.seconds)}
-        | {"memory_bytes": net, "baseline_bytes": baseline, "properties_failed": failed, "properties_run": checked}
+        | {"memory_bytes": net, "baseline_bytes": baseline, "device_memory_bytes": memory.get("device_peak_bytes")}
+        | {"joules": float(np.median(row["joules"])) if row.get("joules") else None, "race": row["race"]}
+        | {"work": json.dumps(row.get("cost") or {}), "properties_failed": failed, "properties_run": checked}
     )
 
 

@@ -1,6 +1,6 @@
 """From intervals to plain words. Every verdict is derived from an interval; none from a point estimate.
 
-"Level" and "undecided" are answers in their own right: the first says that the interval is too close to 1 to matter,
+"Equivalent" and "undecided" are answers in their own right: the first says that any difference is too small to matter,
 the second that this run cannot tell. Contrasts of a claim all have to hold for the claim to hold, which needs no
 correction for their number (Berger, "Multiparameter hypothesis testing and acceptance sampling", Technometrics 24,
 1982).
@@ -14,16 +14,16 @@ from reports.statistics import Interval
 DISCOVERY_RATE = 0.05
 """The share of false discoveries that is accepted among all ratios that a report calls a cost or a saving."""
 
-LEVEL = 1.05
-"""Ratios within [1/LEVEL, LEVEL] count as level: 5% is what a race of usual length can just tell (A/A races)."""
+MARGIN = 1.05
+"""Ratios within [1/MARGIN, MARGIN] count as equivalent: a difference that nobody changes an implementation for."""
 
 
-class Cost(StrEnum):
-    """What a ratio of two contenders' time or memory amounts to."""
+class Speed(StrEnum):
+    """What a ratio of two contenders' times amounts to."""
 
-    COSTS = "costs"
-    SAVES = "saves"
-    LEVEL = "level"
+    SLOWER = "slower"
+    FASTER = "faster"
+    EQUIVALENT = "equivalent"
     UNDECIDED = "undecided"
 
 
@@ -48,15 +48,27 @@ class Worth(StrEnum):
     UNTESTED = "benefit not tested"
 
 
-def of_ratio(ratio: Interval, q: float) -> Cost:
-    """What a ratio amounts to, given its false-discovery adjusted p-value."""
-    if q <= DISCOVERY_RATE and ratio.low > 1:
-        return Cost.COSTS
-    if q <= DISCOVERY_RATE and ratio.high < 1:
-        return Cost.SAVES
-    if ratio.low >= 1 / LEVEL and ratio.high <= LEVEL:
-        return Cost.LEVEL
-    return Cost.UNDECIDED
+def of_ratio(ratio: Interval, q: float, floor: float | None = None) -> Speed:
+    """What a ratio amounts to.
+
+    Different means that the interval leaves out 1, that the finding survives false-discovery control, and that the
+    estimate is beyond what identical contenders showed. Equivalent means that the whole interval lies within `MARGIN`:
+    two one-sided tests, each at half of what the interval leaves out (Schuirmann, Journal of Pharmacokinetics and
+    Biopharmaceutics 15, 1987), and that this run could have seen a difference of that size.
+
+    Args:
+        ratio: of the contender's time to the baseline's.
+        q: the false-discovery adjusted p-value of "the ratio is 1".
+        floor: the smallest ratio above 1 that the run could tell from noise, if it held A/A races.
+    """
+    seen = 1.0 if floor is None else floor
+    if q <= DISCOVERY_RATE and ratio.low > 1 and ratio.estimate > seen:
+        return Speed.SLOWER
+    if q <= DISCOVERY_RATE and ratio.high < 1 and ratio.estimate < 1 / seen:
+        return Speed.FASTER
+    if ratio.low >= 1 / MARGIN and ratio.high <= MARGIN and seen <= MARGIN:
+        return Speed.EQUIVALENT
+    return Speed.UNDECIDED
 
 
 def of_contrast(gain: Interval, margin: float, arm_unusable: int, baseline_unusable: int) -> Verdict:
@@ -84,11 +96,11 @@ def of_claim(contrasts: Iterable[Verdict]) -> Verdict:
     return Verdict.REPRODUCED if verdicts == {Verdict.REPRODUCED} else Verdict.UNDECIDED
 
 
-def of_technique(claims: Iterable[Verdict], costs: Iterable[Cost]) -> Worth:
+def of_technique(claims: Iterable[Verdict], costs: Iterable[Speed]) -> Worth:
     """Whether a technique pays: its claims say what it brings, its costs against "without" what it takes."""
     claims, costs = list(claims), set(costs)
     if not claims:  # less time is a benefit in itself, where nothing else was promised
-        return Worth.FASTER if costs == {Cost.SAVES} else Worth.UNTESTED
+        return Worth.FASTER if costs == {Speed.FASTER} else Worth.UNTESTED
     match of_claim(claims):
         case Verdict.CONTRADICTED:
             return Worth.NOT_WORTH_IT
@@ -96,6 +108,6 @@ def of_technique(claims: Iterable[Verdict], costs: Iterable[Cost]) -> Worth:
             return Worth.UNDECIDED
     if not costs:
         return Worth.COST_UNTESTED
-    if Cost.COSTS in costs:
+    if Speed.SLOWER in costs:
         return Worth.AT_A_COST
-    return Worth.COST_OPEN if Cost.UNDECIDED in costs else Worth.WORTH_IT
+    return Worth.COST_OPEN if Speed.UNDECIDED in costs else Worth.WORTH_IT

@@ -7,6 +7,13 @@ from typing import Any
 
 NOT_MEASURED = "not measured"
 
+IMPLEMENTATIONS = {
+    "again": "reference, again",
+    "control-matmul": "control: matrix product",
+    "control-copy": "control: memory",
+}
+"""What the implementations are called that are none."""
+
 
 def seconds(value: float | None) -> str:
     """A duration with three significant digits and its unit."""
@@ -73,7 +80,8 @@ def contender(row: Mapping[str, Any]) -> str:
     """An implementation, with its backend and device where they are not the default."""
     backend = "" if row["backend"] == "tensorflow" else f" @ {row['backend']}"
     device = "" if row["device"] == "cpu" else f" on {row['device']}"
-    return f"{row['implementation']}{backend}{device}"
+    variation = f", {row['variation']}" if row.get("variation") else ""
+    return f"{IMPLEMENTATIONS.get(row['implementation'], row['implementation'])}{backend}{device}{variation}"
 
 
 def machine_letter(row: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from reports.page import render_page
 from reports.plots import Curve, Curves, Dot, Forest, render, round_ticks
 from reports.run_folder import PROPERTIES, TRIALS
 from reports.statistics import Interval
-from reports.verdicts import Cost, Verdict, Worth
+from reports.verdicts import Speed, Verdict, Worth
 from suites.selftest import synthetic_run as synthetic
 
 VOID = {"meta", "link", "input", "br", "img", "hr", "path", "circle", "use"}
@@ -119,7 +119,7 @@ def test_a_planted_slowdown_of_five_per_cent_is_found(tmp_path: Path) -> None:
     read = tables.read([folder.path])
     ratio = read["ratios"].query("precision == 'float32'").iloc[0]
     assert ratio["low"] < 1.05 < ratio["high"] < 1.08
-    assert (ratio["implementation"], ratio["baseline"], ratio["verdict"]) == ("keras", "reference", "costs")
+    assert (ratio["implementation"], ratio["baseline"], ratio["verdict"]) == ("keras", "reference", "slower")
     mixed = read["precision"].iloc[0]
     assert mixed["low"] < 0.05 / 0.021 < mixed["high"]
     assert mixed["baseline"] == "keras"
@@ -291,9 +291,9 @@ def test_what_is_not_provided_did_not_fail(tmp_path: Path) -> None:
 
 
 def test_a_ratio_is_turned_round_for_what_it_was_compared_with() -> None:
-    """Wrong variant: ends not exchanged, "costs" said of what saves, or a division by the zero of an unknown end."""
-    row = {"ratio": 1.25, "low": 1.0, "high": 2.0, "verdict": "costs", "key": "k"}
-    assert comparisons.inverse(row) == {"ratio": 0.8, "low": 0.5, "high": 1.0, "verdict": "saves", "key": "k"}
+    """Wrong variant: ends not exchanged, "slower" said of what is faster, or a division by the zero of an unknown end."""
+    row = {"ratio": 1.25, "low": 1.0, "high": 2.0, "verdict": "slower", "key": "k"}
+    assert comparisons.inverse(row) == {"ratio": 0.8, "low": 0.5, "high": 1.0, "verdict": "faster", "key": "k"}
     unknown = comparisons.inverse(row | {"low": 0.0, "high": math.inf, "verdict": "undecided"})
     assert (unknown["low"], unknown["high"], unknown["verdict"]) == (0.0, math.inf, "undecided")
 
@@ -333,14 +333,14 @@ def test_claims_of_the_synthetic_run(read: tables.Tables) -> None:
 @pytest.mark.parametrize(
     ("low", "high", "q", "expected"),
     [
-        (1.01, 1.2, 0.01, Cost.COSTS),
-        (1.01, 1.2, 0.2, Cost.UNDECIDED),  # wrong variant: no correction for the number of ratios
-        (0.8, 0.99, 0.01, Cost.SAVES),
-        (0.97, 1.03, 0.9, Cost.LEVEL),
-        (0.9, 1.2, 0.9, Cost.UNDECIDED),  # wrong variant: "not significant" read as "no difference"
+        (1.01, 1.2, 0.01, Speed.SLOWER),
+        (1.01, 1.2, 0.2, Speed.UNDECIDED),  # wrong variant: no correction for the number of ratios
+        (0.8, 0.99, 0.01, Speed.FASTER),
+        (0.97, 1.03, 0.9, Speed.EQUIVALENT),
+        (0.9, 1.2, 0.9, Speed.UNDECIDED),  # wrong variant: "not significant" read as "no difference"
     ],
 )
-def test_verdict_of_a_ratio(low: float, high: float, q: float, expected: Cost) -> None:
+def test_verdict_of_a_ratio(low: float, high: float, q: float, expected: Speed) -> None:
     """A difference, no difference, and cannot tell are three answers."""
     assert verdicts.of_ratio(gain(low, high), q) is expected
 
@@ -348,18 +348,18 @@ def test_verdict_of_a_ratio(low: float, high: float, q: float, expected: Cost) -
 @pytest.mark.parametrize(
     ("claims", "costs", "expected"),
     [
-        ([], [Cost.COSTS], Worth.UNTESTED),
-        ([], [Cost.SAVES, Cost.LEVEL], Worth.UNTESTED),
-        ([], [Cost.SAVES], Worth.FASTER),
-        ([Verdict.REPRODUCED], [Cost.LEVEL, Cost.SAVES], Worth.WORTH_IT),
-        ([Verdict.REPRODUCED], [Cost.LEVEL, Cost.COSTS], Worth.AT_A_COST),
+        ([], [Speed.SLOWER], Worth.UNTESTED),
+        ([], [Speed.FASTER, Speed.EQUIVALENT], Worth.UNTESTED),
+        ([], [Speed.FASTER], Worth.FASTER),
+        ([Verdict.REPRODUCED], [Speed.EQUIVALENT, Speed.FASTER], Worth.WORTH_IT),
+        ([Verdict.REPRODUCED], [Speed.EQUIVALENT, Speed.SLOWER], Worth.AT_A_COST),
         ([Verdict.REPRODUCED], [], Worth.COST_UNTESTED),
-        ([Verdict.REPRODUCED], [Cost.UNDECIDED], Worth.COST_OPEN),
-        ([Verdict.REPRODUCED, Verdict.UNDECIDED], [Cost.LEVEL], Worth.UNDECIDED),
-        ([Verdict.UNDECIDED, Verdict.CONTRADICTED], [Cost.SAVES], Worth.NOT_WORTH_IT),
+        ([Verdict.REPRODUCED], [Speed.UNDECIDED], Worth.COST_OPEN),
+        ([Verdict.REPRODUCED, Verdict.UNDECIDED], [Speed.EQUIVALENT], Worth.UNDECIDED),
+        ([Verdict.UNDECIDED, Verdict.CONTRADICTED], [Speed.FASTER], Worth.NOT_WORTH_IT),
     ],
 )
-def test_verdict_of_a_technique(claims: list[Verdict], costs: list[Cost], expected: Worth) -> None:
+def test_verdict_of_a_technique(claims: list[Verdict], costs: list[Speed], expected: Worth) -> None:
     """Worth it here, and at what cost."""
     assert verdicts.of_technique(claims, costs) is expected
 
