@@ -58,7 +58,7 @@ def cost(parameters: Mapping[str, int], operation: str, *, without: bool = False
         last = costs.dense(rows, side * side * wide, 10)
     segments = [[layer for part in segment for layer in part] for segment in _segments(stack)]
     if not without:
-        segments = [costs.checkpointed(segment) for segment in segments]
+        segments = [costs.checkpointed(segment, sum_at_end=parameters["blocks"] > 0) for segment in segments]
     layers = [first, *itertools.chain.from_iterable(segments), last]
     return costs.step(layers, operation, batch=rows * (side * side + 1), logits=rows * 10, width=width)
 

@@ -115,7 +115,7 @@ def _blocks(
         elif memory is None:
             layers.append(costs.dense(rows, size, size))  # one mean for all positions
         else:
-            layers += [costs.dense(rows * length, size, size), costs.dense(rows, size, size, shared=number > 0)]
+            layers += [costs.dense(rows * length, size, size), costs.dense(rows, size, size)]
         layers += [costs.dense(rows * length, size, inner), costs.dense(rows * length, inner, size)]
         layers += [costs.normalization(size)] * (2 if memory is None else 3)
     return layers

@@ -232,7 +232,11 @@ def additive_attention(batch: int, targets: int, sources: int, width: int, units
     ]
 
 
-def checkpointed(layers: Iterable[Layer]) -> list[Layer]:
-    """A segment that is run again for the gradient: it keeps its input, which the first layer reads, and no more."""
+def checkpointed(layers: Iterable[Layer], *, sum_at_end: bool = False) -> list[Layer]:
+    """A segment that is run again for the gradient: it keeps its input, which the first layer reads, and no more.
+
+    Where it ends in a sum, as residual blocks do, the last product is not run again: no gradient needs its result.
+    """
     first, *others = (replace(layer, forwards=layer.forwards + 1) for layer in layers)
-    return [first, *(replace(layer, kept=0) for layer in others)]
+    again = [first, *(replace(layer, kept=0) for layer in others)]
+    return [*again[:-1], replace(again[-1], forwards=again[-1].forwards - 1)] if sum_at_end else again
