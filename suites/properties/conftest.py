@@ -1,19 +1,14 @@
 """What runs where: every property of a technique against every implementation wanted, and its row."""
 
 from collections.abc import Generator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from suites.implementations import Implementation, run_by_default, source_digest
+from suites.properties import technique_of
 from suites.recording import ASKED, folder_of, row_of, select
 from suites.subjects import Subject
-
-
-def technique_of(module_file: str) -> str:
-    """``test_<technique>.py`` holds the properties of a technique."""
-    return Path(module_file).stem.removeprefix("test_")
 
 
 def wanted(config: pytest.Config, technique: str) -> list[Implementation]:

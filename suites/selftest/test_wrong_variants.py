@@ -1,6 +1,5 @@
 """Every wrong variant must fail the properties that are said to catch it; the reference passes them elsewhere."""
 
-import importlib
 import itertools
 import unittest
 from collections.abc import Callable
@@ -23,10 +22,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def property_of(technique: str, name: str) -> Callable[..., Any]:
     """The test function of a property."""
-    properties = importlib.import_module(f"suites.properties.test_{technique}")
-    function = getattr(properties, f"test_{name}", None)
-    assert function is not None, f"suites/properties/test_{technique}.py has no test_{name}"
-    return function
+    properties = properties_of(technique)
+    assert name in properties, f"no file of suites/properties for {technique} has test_{name}"
+    return properties[name]
 
 
 def survives(technique: str, variant: Variant, name: str, precision: str) -> str:

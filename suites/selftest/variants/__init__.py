@@ -16,6 +16,7 @@ from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any
 
 from suites.implementations import techniques
+from suites.properties import modules_of
 
 NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
 """The techniques that have wrong variants."""
@@ -126,7 +127,11 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def properties_of(technique: str) -> list[str]:
-    """The names of a technique's properties; imports the framework."""
-    module = importlib.import_module(f"suites.properties.test_{technique}")
-    return [name.removeprefix("test_") for name in vars(module) if name.startswith("test_")]
+def properties_of(technique: str) -> dict[str, Callable[..., Any]]:
+    """A technique's properties by name, from all files that hold some; imports the framework."""
+    found: dict[str, Callable[..., Any]] = {}
+    for module in modules_of(technique):
+        own = {name: test for name, test in vars(importlib.import_module(module)).items() if name.startswith("test_")}
+        assert not found.keys() & own.keys(), f"{found.keys() & own.keys()} of {module} stand in another file, too"
+        found |= own
+    return {name.removeprefix("test_"): test for name, test in found.items()}
