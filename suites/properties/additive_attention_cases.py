@@ -1,10 +1,8 @@
 """What is drawn for the properties of additive attention, and how an implementation is called with it."""
 
-import contextlib
 import dataclasses
 import functools
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +13,7 @@ from keras import ops
 
 from suites.implementations import NotProvided
 from suites.properties.arrays import eighths, masks
-from suites.properties.checks import check, takes
+from suites.properties.checks import check, takes, without_warnings
 from suites.properties.gradients import input_gradient
 from suites.properties.numerics import to_numpy
 from suites.properties.oracles import additive_attention as oracle
@@ -226,17 +224,14 @@ def call(layer: Any, query: Any, values: Any, **optional: Any) -> Any:
         return layer(as_tensor(query, dtype), as_tensor(values, dtype), **optional)
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Without the warnings of Keras that have nothing to say here.
+quiet = functools.partial(
+    without_warnings, ".*using a softmax over axis", ".*does not support masking", "`build..` was called on layer"
+)
+"""Without the warnings of Keras that have nothing to say here.
 
-    A softmax over one position is drawn on purpose; the mask of a source is not one for the context; and whether a
-    layer without `build` is loaded well is what a property finds out.
-    """
-    with warnings.catch_warnings():
-        for message in (".*using a softmax over axis", ".*does not support masking", "`build..` was called on layer"):
-            warnings.filterwarnings("ignore", message=message, category=UserWarning)
-        yield
+A softmax over one position is drawn on purpose; the mask of a source is not one for the context; and whether a layer
+without `build` is loaded well is what a property finds out.
+"""
 
 
 def as_tensor(value: Any, dtype: str) -> Any:

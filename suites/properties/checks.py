@@ -1,7 +1,9 @@
-"""What every technique's properties do with a statement, and ask of a function before they call it."""
+"""What every technique's properties do with a statement, ask of a function first, and keep quiet about."""
 
+import contextlib
 import inspect
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from suites.implementations import NotProvided
@@ -28,3 +30,12 @@ def require(function: Callable[..., Any], name: str, title: str) -> None:
     """
     if not takes(function, name):
         raise NotProvided(f"{title} takes no `{name}`")
+
+
+@contextlib.contextmanager
+def without_warnings(*messages: str) -> Iterator[None]:
+    """Keep quiet about what is done on purpose: no warning whose beginning one of these regular expressions matches."""
+    with warnings.catch_warnings():
+        for message in messages:
+            warnings.filterwarnings("ignore", message=message)
+        yield

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from suites.implementations import NotProvided
-from suites.properties.checks import takes
+from suites.properties.checks import takes, without_warnings
 from suites.properties.numerics import to_numpy
 from suites.subjects import Subject
 
@@ -289,13 +288,8 @@ def linear_loss(targets: Any, outputs: Any) -> Any:
 # Small things
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Without the warnings about what is done here on purpose: a missing gradient, an infinite input."""
-    with warnings.catch_warnings():
-        for message in ("Gradients do not exist", "invalid value", "overflow encountered"):
-            warnings.filterwarnings("ignore", message=message)
-        yield
+quiet = functools.partial(without_warnings, "Gradients do not exist", "invalid value", "overflow encountered")
+"""Without the warnings about what is done here on purpose: a missing gradient, an infinite input."""
 
 
 def refuses(action: Callable[..., Any], *arguments: Any, **keywords: Any) -> bool:
