@@ -5,49 +5,38 @@ form by blocks is tested as far as it goes.
 """
 
 import itertools
-import tempfile
-from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from keras import ops
 
 from suites.properties.checks import check
 from suites.properties.dot_product_attention_cases import (
-    CROSS,
     FULLY_MASKED,
     HEADS,
     INPUTS,
-    SELF,
     SMALL,
     SMALL_MASKED,
     SQUARE,
     Case,
-    LayerCase,
     attend,
-    build,
-    call,
     cases,
     dtype_of,
     exact_gradients,
+    filled,
     forms,
     gradients,
-    layer_cases,
-    offers,
     output_of,
     rounding,
-    run_layer,
     shaped,
+    unseen_by_all,
     weights_of,
     widest,
 )
-from suites.properties.dot_product_attention_memory import largest_intermediate
-from suites.properties.gradients import input_gradient
-from suites.properties.numerics import assert_equal, assert_within, gamma, to_numpy
+from suites.properties.dot_product_attention_layer_cases import SELF, build
+from suites.properties.numerics import assert_equal, assert_within, gamma
 from suites.properties.oracles import dot_product_attention as oracle
 from suites.subjects import Subject
 
@@ -224,17 +213,6 @@ def test_masked_weights_are_exactly_zero(subject: Subject, case: Case) -> None:
     check((weights[~case.attended] == 0).all(), f"weights {weights.tolist()} under the mask {case.attended.tolist()}")
 
 
-def unseen_by_all(case: Case) -> np.ndarray:
-    """The positions that no query attends to: (B, S)."""
-    return ~np.any(case.attended, axis=(1, 2))
-
-
-def filled(case: Case, unseen: np.ndarray, number: float) -> Case:
-    """The case with a number in keys and values where `unseen`, `(B, S)`."""
-    place = unseen[..., None, None]
-    return case.but(keys=np.where(place, number, case.keys), values=np.where(place, number, case.values))
-
-
 @example(case=SMALL_MASKED, far=64.0)
 @given(case=cases(masked=True), far=st.sampled_from((-64.0, 64.0)))
 def test_masked_positions_do_not_matter(subject: Subject, case: Case, far: float) -> None:
@@ -329,37 +307,6 @@ def test_the_future_does_not_matter(subject: Subject, case: Case) -> None:
         assert_equal(other[:, : t + 1], output[:, : t + 1], f"outputs up to {t} with 64 in keys and values after it")
 
 
-def layer_options(subject: Subject) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """All combinations of what the layer is made with and called with that may send it down another path."""
-    made: list[dict[str, Any]] = [{}, {"dropout": 0.5}, {"block": 2}]
-    called: list[dict[str, Any]] = [
-        {"return_attention_scores": scores, "training": training}
-        for scores in (False, True)
-        for training in (False, True)
-    ]
-    made = [options for options in made if all(offers(subject, name) for name in options)]
-    return [(a, b) for a in made for b in called if not ("block" in a and b["return_attention_scores"])]
-
-
-@pytest.mark.structure
-def test_no_gradient_reaches_the_future(subject: Subject) -> None:
-    """In causal self-attention no output has a gradient to a later input, whatever other options are set."""
-    causal, later = SELF.but(causal=True), np.arange(3)[:, None] > np.arange(3)
-    for made, called in layer_options(subject):
-        layer = build(subject, causal, **made)
-        for t in range(2):  # nothing comes after the third
-
-            def output(query: Any, layer: Any = layer, called: dict[str, Any] = called) -> Any:
-                found = layer(query, causal=True, **called)
-                return found[0] if called["return_attention_scores"] else found
-
-            cotangent = np.zeros(SELF.query.shape)
-            cotangent[:, t] = 1
-            found = to_numpy(input_gradient(output, ops.convert_to_tensor(SELF.query, "float32"), cotangent))
-            what = f"with {made | called}, output {t} has the gradient {found[0].tolist()}"
-            check((found[:, later[:, t]] == 0).all(), what)
-
-
 # Numbers
 
 
@@ -406,175 +353,6 @@ def test_gradient_follows_the_formula(subject: Subject, case: Case) -> None:
         assert_within(found, truth, bound, what)
 
 
-# By blocks
-
-
-@example(case=HEADS, block=2)
-@example(case=SMALL.but(keys=16 * SMALL.keys), block=1)
-@given(case=cases(masked=True, empty=True, scaled=True, causal=True, offset=True), block=st.integers(1, 3))
-def test_blockwise_follows_the_formula(subject: Subject, case: Case, block: int) -> None:
-    """By blocks of any size, which need not divide S, the output is that of the formula, up to rounding."""
-    bound = rounding(subject, case, blocks=-(-case.keys.shape[1] // block)).output
-    output = output_of(subject, case, by="blockwise_attention", block=block)
-    assert_within(output, case.truth.output, bound, f"output by blocks of {block}")
-
-
-def test_blockwise_padding_may_hold_nan(subject: Subject) -> None:
-    """By blocks, NaN where no query attends and rows masked throughout reach neither output nor gradient."""
-    for case in (SMALL_MASKED, FULLY_MASKED, SMALL.but(causal=True)):
-        poisoned = filled(case, unseen_by_all(case), np.nan)
-        output, bound = (
-            output_of(subject, poisoned, by="blockwise_attention", block=2),
-            rounding(subject, case, blocks=2),
-        )
-        assert_within(output, case.truth.output, bound.output, "output by blocks with NaN in the padding")
-        for name, found in gradients(subject, poisoned, by="blockwise_attention", block=2).items():
-            check(np.isfinite(found).all(), f"gradient to the {name}: {found.tolist()}")
-
-
-@pytest.mark.structure
-@example(case=HEADS, block=2)
-@given(case=cases(masked=True, empty=True, scaled=True, causal=True, offset=True), block=st.integers(1, 3))
-def test_blockwise_gradient_follows_the_formula(subject: Subject, case: Case, block: int) -> None:
-    """The gradients by blocks are those of the formula, up to rounding in the widest dtype there is."""
-    for what, found, truth, bound in exact_gradients(subject, case, by="blockwise_attention", block=block):
-        assert_within(found, truth, bound, f"{what} by blocks of {block}")
-
-
-@pytest.mark.structure
-def test_blockwise_memory_grows_linearly(subject: Subject) -> None:
-    """No tensor on the way to the output by blocks, or to its gradient, has more than a multiple of T + S elements."""
-    short, long = (largest_intermediate(subject, length, block=16) for length in (128, 256))
-    check(long <= 2 * short, f"the largest tensor has {short} elements at T = S = 128, and {long} at 256")
-
-
-# The layer
-
-
-@example(case=SELF)
-@given(case=layer_cases())
-def test_layer_follows_the_formula(subject: Subject, case: LayerCase) -> None:
-    """Self-attention is concat(head_1, ..., head_N) W_O with heads of attention on projections, up to rounding."""
-    truth, bound = case.solution(subject.compute_dtype)
-    assert_within(run_layer(subject, case), truth.output, bound.output, "output of the layer")
-
-
-@example(case=CROSS)
-@given(case=layer_cases(cross=True))
-def test_layer_attends_to_a_source(subject: Subject, case: LayerCase) -> None:
-    """With values, keys and a mask, output and returned weights are those of the formula, up to rounding."""
-    truth, bound = case.solution(subject.compute_dtype)
-    output, weights = call(build(subject, case), case.inputs, return_attention_scores=True, **case.options)
-    assert_within(weights, truth.weights, bound.weights, "weights")
-    assert_within(output, truth.output, bound.output, "output of the layer")
-
-
-EMPTY_ROW = CROSS.but(mask=np.array([[[False, False, False], [True, True, False]]]))
-
-
-def test_asking_for_weights_changes_nothing(subject: Subject) -> None:
-    """The output is the same whether the weights are returned or not, also where a query has nothing to attend to."""
-    layer = build(subject, EMPTY_ROW)
-    alone = to_numpy(call(layer, EMPTY_ROW.inputs, **EMPTY_ROW.options))
-    output, _ = call(layer, EMPTY_ROW.inputs, return_attention_scores=True, **EMPTY_ROW.options)
-    bound = 2 * EMPTY_ROW.solution(subject.compute_dtype)[1].output
-    assert_within(output, alone, bound, "output that comes with weights, against that which comes alone")
-
-
-@example(case=CROSS)
-@given(case=layer_cases(cross=True))
-def test_layer_by_blocks_follows_the_formula(subject: Subject, case: LayerCase) -> None:
-    """A layer that attends by blocks has the output of the formula, up to rounding."""
-    truth, bound = case.solution(subject.compute_dtype, blocks=2)
-    assert_within(run_layer(subject, case, block=2), truth.output, bound.output, "output of the layer by blocks")
-
-
-@example(case=SELF)
-@given(case=layer_cases())
-def test_order_of_the_heads_is_irrelevant(subject: Subject, case: LayerCase) -> None:
-    """Reversing the heads in all weights, rows of the output kernel included, leaves the output as it was."""
-    query, key, value, output = (case.weights[i : i + 2] for i in (0, 2, 4, 6))
-    inner = [array[..., ::-1, :] for array in (*query, *key, *value)]
-    reverse = case.but(weights=(*inner, output[0][::-1], output[1]))
-    bound = 2 * case.solution(subject.compute_dtype)[1].output
-    assert_within(run_layer(subject, reverse), run_layer(subject, case), bound, "output with the heads reversed")
-
-
-def transparent(size: int) -> tuple[np.ndarray, ...]:
-    """The weights of one head of this size that projects nothing."""
-    kernel, bias = np.eye(size), np.zeros(size)
-    return (*(each for _ in INPUTS for each in (kernel[:, None], bias[None])), kernel[None], bias)
-
-
-def test_dropout_acts_on_the_weights(subject: Subject) -> None:
-    """In training each weight is dropped or divided by the chance that it is not; in inference all are as they were."""
-    # One head that projects nothing, over one-hot values: the output of a query is its row of weights.
-    random = np.random.default_rng(0)
-    query, keys = random.integers(-8, 9, (1, 16, 4)) / 8, random.integers(-8, 9, (1, 4, 4)) / 8
-    case = LayerCase(query, np.eye(4)[None], keys, transparent(4))
-    layer = build(subject, case, dropout=0.5)
-    kept, passed = (to_numpy(call(layer, case.inputs, training=training)) for training in (False, True))
-    truth, bound = case.solution(subject.compute_dtype)
-    assert_within(kept, truth.output, bound.output, "output in inference")
-    dropped = passed == 0
-    mixed = dropped.any(-1) & ~dropped.all(-1)
-    check(mixed.any(), f"at rate 0.5 {dropped.sum()} of {dropped.size} weights are dropped, and no row in part")
-    assert_within(passed, np.where(dropped, 0, 2 * truth.output), 2 * bound.output, "output in training")
-
-
-def test_decoding_with_a_cache_equals_the_whole(subject: Subject) -> None:
-    """Position by position, with the projected keys and values of those before, the outputs are those of the whole."""
-    case = SELF.but(causal=True)
-    whole, bound = run_layer(subject, case), 2 * case.solution(subject.compute_dtype)[1].output
-    layer, words = build(subject, case), ops.cast(case.query, "float32")
-    for name in ("project_query", "project_source", "attend"):
-        if not hasattr(layer, name):
-            subject.__getattr__(f"MultiHeadAttention.{name}")
-    keys, values = layer.project_source(words)
-    for t in range(3):
-        step = layer.attend(layer.project_query(words[:, t : t + 1]), keys, values, causal=True, offset=t)
-        assert_within(step, whole[:, t : t + 1], bound[:, t : t + 1], f"output {t}")
-
-
-@pytest.mark.structure
-def test_parameters_are_counted_as_in_the_paper(subject: Subject) -> None:
-    """There are N H (2 D + D_k + D_v) parameters in the kernels and 3 N H + D in the biases."""
-    for use_bias in (True, False) if offers(subject, "use_bias") else (True,):
-        layer = subject.MultiHeadAttention(2, 2, use_bias=use_bias)
-        call(layer, CROSS.inputs)
-        found, expected = layer.count_params(), 4 * (2 * 4 + 3 + 1) + use_bias * (3 * 4 + 4)
-        check(found == expected, f"{found} parameters with use_bias={use_bias}, expected {expected}")
-
-
-def test_layer_follows_the_policy(subject: Subject) -> None:
-    """The output has the compute dtype, the weights of attention and of the layer stay in float32."""
-    layer = build(subject, SELF)
-    output, weights = call(layer, SELF.inputs, return_attention_scores=True)
-    found = [dtype_of(each) for each in (output, weights, *layer.weights)]
-    expected = [subject.compute_dtype, "float32", *["float32"] * 8]
-    check(found == expected, f"output, attention and weights of the layer in {found}, expected {expected}")
-
-
-@pytest.mark.structure
-def test_model_survives_saving(subject: Subject) -> None:
-    """A functional model over any length has the shape it says, and does the same after saving and loading."""
-    offered = {"dropout": 0.5, "use_bias": False}
-    options = {name: value for name, value in offered.items() if offers(subject, name)}
-    layer = subject.MultiHeadAttention(2, 2, **options)
-    words = keras.Input((None, 4))
-    model = keras.Model(words, layer(words, causal=True))
-    check(model.output_shape == (None, None, 4), f"shape {model.output_shape}, expected (None, None, 4)")
-    with tempfile.TemporaryDirectory() as folder:
-        model.save(path := Path(folder) / "model.keras")
-        loaded = keras.saving.load_model(path, custom_objects={type(layer).__name__: type(layer)})
-    array = np.arange(24.0, dtype="float32").reshape(2, 3, 4) % 5
-    output = to_numpy(model(array))
-    assert_equal(loaded(array), output, "output after loading")
-    if "dropout" in options:  # a weight that stays is doubled, so that nothing stays near what it was
-        change = np.abs(to_numpy(loaded(array, training=True)) - output).max()
-        check(change > 1e-3 * np.abs(output).max(), "no weight is dropped in training after loading")
-
-
 # What goes in
 
 
@@ -613,21 +391,3 @@ def test_misfits_are_refused(subject: Subject) -> None:
         except ValueError:
             continue
         check(False, f"{what} was accepted by {by}")
-
-
-@pytest.mark.structure
-def test_contradictions_are_refused(subject: Subject) -> None:
-    """No heads, dropout by blocks, and weights by blocks are answered with ValueError."""
-    attempts = {
-        "no heads": lambda: subject.MultiHeadAttention(0, 2),
-        "dropout on weights that are never whole": lambda: subject.MultiHeadAttention(2, 2, dropout=0.5, block=2),
-        "weights that are never whole": lambda: call(
-            build(subject, SELF, block=2), SELF.inputs, return_attention_scores=True
-        ),
-    }
-    for what, attempt in attempts.items():
-        try:
-            attempt()
-        except ValueError:
-            continue
-        check(False, f"{what}: accepted")

@@ -1,0 +1,154 @@
+"""What is drawn for the properties of multi-head attention, and how a layer is called with it."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from keras import ops
+
+from suites.implementations import NotProvided
+from suites.properties.arrays import eighths, masks
+from suites.properties.checks import check, takes
+from suites.properties.dot_product_attention_cases import Printed, quiet, shaped
+from suites.properties.oracles import dot_product_attention as oracle
+from suites.subjects import Subject
+
+
+def offers(subject: Subject, name: str) -> bool:
+    """Whether the layer is made with an option of this name; a layer takes any keyword, and refuses it later."""
+    return name in inspect.signature(subject.MultiHeadAttention).parameters
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LayerCase(Printed):
+    """Arguments of multi-head attention: the weights in Keras's order, and what the layer is called with."""
+
+    query: np.ndarray  # (B, T, D)
+    values: np.ndarray | None  # (B, S, D_v); the query if None
+    keys: np.ndarray | None  # (B, S, D_k); the values if None
+    weights: tuple[np.ndarray, ...]  # kernel and bias of query, key, value and output
+    mask: np.ndarray | None = None
+    causal: bool = False
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """N and H."""
+        heads, size = self.weights[1].shape
+        return heads, size
+
+    @property
+    def inputs(self) -> dict[str, np.ndarray]:
+        """What the layer is called with, but for options."""
+        given = {"query": self.query, "values": self.values, "keys": self.keys}
+        return {name: array for name, array in given.items() if array is not None}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the call that are not left at their defaults."""
+        given = {"mask": self.mask, "causal": self.causal or None}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def solution(self, dtype: str, blocks: int = 1) -> tuple[oracle.Attention, oracle.Attention]:
+        """The truth, and bounds on the rounding errors in a dtype."""
+        values = self.query if self.values is None else self.values
+        keys = values if self.keys is None else self.keys
+        return oracle.multi_head(
+            self.query, values, keys, self.weights, self.mask, causal=self.causal, dtype=dtype, blocks=blocks
+        )
+
+
+def weights_for(sizes: tuple[int, int, int], heads: int, head: int, seed: int) -> tuple[np.ndarray, ...]:
+    """Kernels and biases for D, D_k and D_v, multiples of 1/8 up to 1/2, from a seed."""
+    query, key, value = sizes
+    shapes: list[tuple[int, ...]] = []
+    for size in (query, key, value):
+        shapes += [(size, heads, head), (heads, head)]
+    shapes += [(heads, head, query), (query,)]
+    random = np.random.default_rng(seed)
+    return tuple(random.integers(-4, 5, shape) / 8 for shape in shapes)
+
+
+SELF = LayerCase(
+    query=np.array([[[1.0, -2.0, 0.5, 1.0], [0.5, 1.0, -1.0, 2.0], [-1.0, 0.25, 1.5, 0.0]]]),
+    values=None,
+    keys=None,
+    weights=weights_for((4,) * 3, 2, 2, 0),
+)
+"""Self-attention of three positions, two heads of size 2."""
+
+
+CROSS = LayerCase(
+    query=np.array([[[1.0, -2.0, 0.5, 1.0], [0.5, 1.0, -1.0, 2.0]]]),
+    values=np.array([[[1.0], [-1.5], [2.0]]]),
+    keys=np.array([[[1.0, 0.0, 1.0], [0.5, -1.0, 2.0], [0.25, 1.0, -1.0]]]),
+    weights=weights_for((4, 3, 1), 2, 2, 1),
+    mask=np.array([[[True, False, True], [True, True, False]]]),
+)
+"""T = 2, S = 3; the sizes of query, keys and values all differ. D = N H, without which torch has no such layer."""
+
+
+@st.composite
+def layer_cases(draw: st.DrawFn, *, cross: bool = False) -> LayerCase:
+    """Self-attention, or attention to a source of its own with a mask; few sizes, for building takes long."""
+    batch, steps, source = draw(st.sampled_from(((1, 1, 1), (1, 3, 3), (2, 2, 3))))
+    sizes = (4, 3, 1) if cross else (4, 4, 4)
+    return LayerCase(
+        query=draw(eighths((batch, steps, sizes[0]), 2)),
+        values=draw(eighths((batch, source, sizes[2]), 2)) if cross else None,
+        keys=draw(eighths((batch, source, sizes[1]), 2)) if cross else None,
+        weights=weights_for(sizes, 2, 2, draw(st.integers(0, 99))),
+        mask=draw(masks((batch, source)) | masks((batch, steps, source))) if cross else None,
+    )
+
+
+def build(subject: Subject, case: LayerCase, dtype: str = "", **options: Any) -> Any:
+    """The subject's layer, built for the sizes of a case, with the case's weights."""
+    __tracebackhide__ = True
+    for name in options:
+        if not offers(subject, name):
+            raise NotProvided(f"MultiHeadAttention takes no `{name}`")
+    sizes = tuple((name, array.shape[-1]) for name, array in case.inputs.items())
+    layer = _built(subject.MultiHeadAttention, dtype or subject.precision, case.sizes, sizes, tuple(options.items()))
+    wanted, found = [array.shape for array in case.weights], [tuple(weight.shape) for weight in layer.weights]
+    check(
+        wanted == found,
+        f"in the contract the weights are kernel and bias of the projections of query, keys and values and of the "
+        f"output, in this order, here of shapes {wanted}; this layer has {found}",
+    )
+    layer.set_weights(list(case.weights))
+    return layer
+
+
+@functools.lru_cache(maxsize=256)  # to build takes 150 ms here, to call 10 ms
+def _built(
+    create: Callable[..., Any],
+    policy: str,
+    sizes: tuple[int, int],
+    inputs: tuple[tuple[str, int], ...],
+    options: tuple[tuple[str, Any], ...],
+) -> Any:
+    layer = create(*sizes, dtype=policy, **dict(options))
+    call(layer, {name: np.ones((1, 2, size)) for name, size in inputs})
+    return layer
+
+
+def call(layer: Any, inputs: dict[str, np.ndarray], **options: Any) -> Any:
+    """Call a layer; floating-point inputs come in float32, or float64 for a layer that computes in it."""
+    __tracebackhide__ = True
+    for name in (*inputs, *options):
+        if not takes(layer.call, name):
+            raise NotProvided(f"MultiHeadAttention.call takes no `{name}`")
+    dtype = "float64" if getattr(layer, "compute_dtype", "") == "float64" else "float32"
+    with quiet():
+        return layer(**{name: ops.cast(array, dtype) for name, array in inputs.items()}, **options)
+
+
+def run_layer(subject: Subject, case: LayerCase, **options: Any) -> np.ndarray:
+    """The output of the layer in inference, in the shape of the query."""
+    __tracebackhide__ = True
+    layer = build(subject, case, **options)
+    return shaped(call(layer, case.inputs, **case.options), case.query.shape, "output of the layer")

@@ -1,0 +1,64 @@
+"""What must be true of dot-product attention by blocks, which never has all of its scores at once."""
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from suites.properties.checks import check
+from suites.properties.dot_product_attention_cases import (
+    FULLY_MASKED,
+    HEADS,
+    SMALL,
+    SMALL_MASKED,
+    Case,
+    cases,
+    exact_gradients,
+    filled,
+    gradients,
+    output_of,
+    rounding,
+    unseen_by_all,
+)
+from suites.properties.dot_product_attention_memory import largest_intermediate
+from suites.properties.numerics import assert_within
+from suites.subjects import Subject
+
+
+@example(case=HEADS, block=2)
+@example(case=SMALL.but(keys=16 * SMALL.keys), block=1)
+@given(case=cases(masked=True, empty=True, scaled=True, causal=True, offset=True), block=st.integers(1, 3))
+def test_blockwise_follows_the_formula(subject: Subject, case: Case, block: int) -> None:
+    """By blocks of any size, which need not divide S, the output is that of the formula, up to rounding."""
+    bound = rounding(subject, case, blocks=-(-case.keys.shape[1] // block)).output
+    output = output_of(subject, case, by="blockwise_attention", block=block)
+    assert_within(output, case.truth.output, bound, f"output by blocks of {block}")
+
+
+def test_blockwise_padding_may_hold_nan(subject: Subject) -> None:
+    """By blocks, NaN where no query attends and rows masked throughout reach neither output nor gradient."""
+    for case in (SMALL_MASKED, FULLY_MASKED, SMALL.but(causal=True)):
+        poisoned = filled(case, unseen_by_all(case), np.nan)
+        output, bound = (
+            output_of(subject, poisoned, by="blockwise_attention", block=2),
+            rounding(subject, case, blocks=2),
+        )
+        assert_within(output, case.truth.output, bound.output, "output by blocks with NaN in the padding")
+        for name, found in gradients(subject, poisoned, by="blockwise_attention", block=2).items():
+            check(np.isfinite(found).all(), f"gradient to the {name}: {found.tolist()}")
+
+
+@pytest.mark.structure
+@example(case=HEADS, block=2)
+@given(case=cases(masked=True, empty=True, scaled=True, causal=True, offset=True), block=st.integers(1, 3))
+def test_blockwise_gradient_follows_the_formula(subject: Subject, case: Case, block: int) -> None:
+    """The gradients by blocks are those of the formula, up to rounding in the widest dtype there is."""
+    for what, found, truth, bound in exact_gradients(subject, case, by="blockwise_attention", block=block):
+        assert_within(found, truth, bound, f"{what} by blocks of {block}")
+
+
+@pytest.mark.structure
+def test_blockwise_memory_grows_linearly(subject: Subject) -> None:
+    """No tensor on the way to the output by blocks, or to its gradient, has more than a multiple of T + S elements."""
+    short, long = (largest_intermediate(subject, length, block=16) for length in (128, 256))
+    check(long <= 2 * short, f"the largest tensor has {short} elements at T = S = 128, and {long} at 256")
