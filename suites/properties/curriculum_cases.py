@@ -1,9 +1,7 @@
 """What is drawn for the properties of curriculum learning, and how an implementation is called with it."""
 
+import functools
 import math
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 from keras import ops
 
-from suites.properties.checks import check
+from suites.properties.checks import check, without_warnings
 from suites.properties.oracles import curriculum as oracle
 from suites.subjects import Subject
 
@@ -73,6 +71,8 @@ class Plan:
 
 TEN = (2.0, 0.5, 3.0, 1.0, 0.5, 4.0, -1.0, 2.5, 1.5, 0.0)
 """Ten scores; those of 1 and 4 are equal."""
+
+PLAN = Plan(TEN)
 
 hundredths = st.integers(0, 100).map(lambda integer: integer / 100)
 
@@ -194,13 +194,8 @@ def fitted(dataset: Any, batch_size: int, steps_per_epoch: int, epochs: int) -> 
     return [[number >> 4 * i & 15 for i in range(batch_size)] for number in recorded]
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without Keras's warnings: that an endless dataset is not shuffled, and of torch tensors as NumPy arrays."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*shuffle=True. was passed", category=UserWarning)
-        warnings.filterwarnings("ignore", message=".*__array__ implementation", category=DeprecationWarning)
-        yield
+quiet = functools.partial(without_warnings, ".*shuffle=True. was passed", ".*__array__ implementation")
+"""Without Keras's warnings: that an endless dataset is not shuffled, and of torch tensors as NumPy arrays."""
 
 
 WRONG_PACES: dict[str, dict[str, Any]] = {
