@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from reports.comparisons import PLAIN, REFERENCE
-from reports.plots import Curve, Curves, Dot, Forest, finite
+from reports.plot_kinds import Curve, Curves, Dot, Forest, finite
 from reports.run_folder import Row
 from reports.words import contender, machine_letter
 from reports.words import operation as operation_words

@@ -1,15 +1,14 @@
-"""Plots: data first, then one inline SVG each.
+"""Plots as inline SVG.
 
-A plot is a frozen dataclass of plain numbers, so that it can be tested without drawing. `render` draws it with
-matplotlib in stand-in colours, which it then replaces by CSS variables of the page: the same SVG serves light and dark.
-Text stays text, identifiers are made unique to the plot, and a title and description are there for screen readers.
+`render` draws a plot with matplotlib in stand-in colours, which it then replaces by CSS variables of the page: the same
+SVG serves light and dark. Text stays text, identifiers are made unique to the plot, and a title and description are
+there for screen readers.
 """
 
 import io
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
@@ -21,6 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
+from reports.plot_kinds import Curves, Forest, Plot, Roofline
+
 INK, MUTED, GRID = "#010203", "#010204", "#010205"
 SERIES = tuple(f"#0102{number:02x}" for number in range(16, 22))
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -28,6 +29,7 @@ _VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--rule)"} | {
     colour: f"var(--series-{number})" for number, colour in enumerate(SERIES, start=1)
 }
 
+BILLION = 1e9
 WIDTH = 4.5  # inches: 430 CSS pixels, two side by side on a desk, one on a phone without tiny letters
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -43,76 +45,32 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Dot:
-    """One estimate with its interval, on the line called `label`."""
-
-    label: str
-    series: str
-    estimate: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Forest:
-    """Dots and intervals of ratios on a logarithmic axis, with a line at 1."""
-
-    title: str
-    description: str
-    dots: Sequence[Dot]
-
-    @property
-    def labels(self) -> list[str]:
-        """The lines from top to bottom."""
-        return list(dict.fromkeys(dot.label for dot in self.dots))
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A named line through (x, y), with an interval of every y where there is one, and observations around it."""
-
-    name: str
-    x: Sequence[float]
-    y: Sequence[float]
-    intervals: Sequence[tuple[float, float]] = ()
-    observations: Sequence[tuple[float, float]] = ()
-    missing: Sequence[float] = ()  # x of every observation whose y was not finite
-
-    def points(self) -> list[tuple[float, float]]:
-        """Everything that has to fit into the plot."""
-        ends = [(x, end) for x, pair in zip(self.x, self.intervals, strict=bool(self.intervals)) for end in pair]
-        return [*zip(self.x, self.y, strict=True), *self.observations, *ends]
-
-
-@dataclass(frozen=True)
-class Curves:
-    """Curves over one axis."""
-
-    title: str
-    description: str
-    x_title: str
-    y_title: str
-    curves: Sequence[Curve]
-    log_x: bool = False
-    log_y: bool = False
-
-
-Plot = Forest | Curves
-
-
 def render(plot: Plot, identifier: str) -> str:
     """Draw a plot as an SVG element for a page; `identifier` must be unique on that page."""
     with matplotlib.rc_context(_STYLE):
-        figure = _forest(plot) if isinstance(plot, Forest) else _curves(plot)
+        figure = _figure(plot)
         text = io.StringIO()
         FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})
     return _inline(text.getvalue(), plot, identifier)
 
 
+def _figure(plot: Plot) -> Figure:
+    match plot:
+        case Forest():
+            return _forest(plot)
+        case Curves():
+            return _curves(plot)
+        case Roofline():
+            return _roofline(plot)
+
+
 def _series(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker by series; both differ, so that a plot can be read without colour."""
-    return {name: (SERIES[i % len(SERIES)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(dict.fromkeys(names))}
+    """Colour and marker by series; both differ, so that a plot can be read without colour.
+
+    When the colours have been used up they begin again with other markers, so that no two of 36 series look alike.
+    """
+    size = len(MARKERS)
+    return {name: (SERIES[i % size], MARKERS[(i + i // size) % size]) for i, name in enumerate(dict.fromkeys(names))}
 
 
 def _axes(height: float, left: float, bottom: float, names: Sequence[str]) -> tuple[Figure, Axes]:
@@ -239,15 +197,34 @@ def _limits(axes: Axes, plot: Curves) -> None:
     axes.set_ylim(*(math.exp(end) if plot.log_y else end for end in ends))
 
 
-def finite(curve: Curve) -> Curve:
-    """The curve without the points that cannot be drawn."""
-    kept = [i for i, y in enumerate(curve.y) if math.isfinite(y)]
-    return replace(
-        curve,
-        x=[curve.x[i] for i in kept],
-        y=[curve.y[i] for i in kept],
-        intervals=[curve.intervals[i] for i in kept] if curve.intervals else (),
-    )
+def _roofline(plot: Roofline) -> Figure:
+    series = _series([mark.series for mark in plot.marks])
+    figure, axes = _axes(2.5, 0.72, 0.48, list(series))
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    x_values = [mark.x for mark in plot.marks] + ([plot.ridge] if plot.ridge else [])
+    left, right = min(x_values) / 1.5, max(x_values) * 1.5
+    corners = [left, plot.ridge, right] if plot.ridge else [left, right]
+    roof = [(x, y / BILLION) for x in corners if x and (y := plot.roof(x))]
+    if roof:
+        axes.plot(*zip(*roof, strict=True), color=INK, linewidth=1.3, gid="roof")
+    for name, (colour, marker) in series.items():
+        of_series = [mark for mark in plot.marks if mark.series == name]
+        for emphasised in sorted({mark.emphasised for mark in of_series}, reverse=True):
+            marks = [(mark.x, mark.y / BILLION) for mark in of_series if mark.emphasised == emphasised]
+            look = {"markersize": 5.2, "zorder": 3} if emphasised else {"markersize": 3.8, "markerfacecolor": "none"}
+            label = name if emphasised == max(mark.emphasised for mark in of_series) else None
+            axes.plot(*zip(*marks, strict=True), marker, color=colour, markeredgewidth=0.8, label=label, **look)
+    y_values = [mark.y / BILLION for mark in plot.marks] + [y for _, y in roof]
+    axes.set_xlim(left, right)
+    axes.set_ylim(min(y_values) / 1.5, max(y_values) * 1.5)
+    _tick(axes.xaxis, round_ticks(*axes.get_xlim()))
+    _tick(axes.yaxis, round_ticks(*axes.get_ylim()))
+    axes.set_xlabel("multiply-adds per byte")
+    axes.set_ylabel("billion multiply-adds per second")
+    axes.grid(color=GRID, linewidth=0.6)
+    _legend(figure, axes)
+    return figure
 
 
 def _font_size(font: re.Match[str]) -> str:

@@ -16,7 +16,8 @@ import pytest
 from reports import comparisons, tables, verdicts
 from reports.__main__ import main
 from reports.page import render_page
-from reports.plots import Curve, Curves, Dot, Forest, render, round_ticks
+from reports.plot_kinds import Curve, Curves, Dot, Forest
+from reports.plots import render, round_ticks
 from reports.run_folder import PROPERTIES, TRIALS
 from reports.statistics import Interval
 from reports.verdicts import Speed, Verdict, Worth
