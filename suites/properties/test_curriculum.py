@@ -1,7 +1,7 @@
 """What must be true of curriculum learning, whoever wrote it (reference/curriculum.py is the contract).
 
-Scores, pacing, order, plan and the three kinds of batches are asked for apart, so that a module with only some of them
-is tested as far as it goes.
+Scores, pacing, order, plan and, in a file of its own, the three kinds of batches are asked for apart, so that a module
+with only some of them is tested as far as it goes.
 """
 
 import copy

@@ -1,7 +1,7 @@
 """What must be true of dot-product attention, whoever wrote it (reference/dot_product_attention.py is the contract).
 
-Each property asks for no more than it needs, so that a function without masks, without weights to return, or without a
-form by blocks is tested as far as it goes.
+Each property asks for no more than it needs, so that a function without masks or without weights to return is tested as
+far as it goes. Attention by blocks, and the layer of several heads, have files of their own.
 """
 
 import itertools

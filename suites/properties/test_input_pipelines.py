@@ -2,6 +2,7 @@
 
 What is promised is who is in which batch, how often a function is called, and what is random: counts and orders, which
 no precision changes. Time is for the benchmark; where work must go on at the same time, a property waits until it does.
+Augmentation has a file of its own.
 """
 
 import dataclasses

@@ -1,6 +1,7 @@
 """What must be true of schedules, whoever wrote them (reference/schedules.py is the contract).
 
-A rate does not depend on precision, so that most properties run in one.
+A rate does not depend on precision, so that most properties run in one. Those of training, in a file of its own, run in
+all.
 """
 
 import json
