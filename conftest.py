@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase
 from hypothesis import settings as hypothesis_settings
 
 from benchmarks.contenders import Variant, parse, settings
-from benchmarks.harness import machine
+from benchmarks.harness import host, machine
 from benchmarks.workload import BUDGETS
 from reports.run_folder import RunFolder, RunFolderError, canonical_hash, now
 from suites import provenance
@@ -185,12 +185,12 @@ def configure_hypothesis(config: pytest.Config) -> None:
 def open_results(config: pytest.Config) -> RunFolder:
     """The run folder of ``--results``, begun or continued."""
     try:
-        return RunFolder.resume(config.option.results, facts(config.option.scale))
+        return RunFolder.resume(config.option.results, facts(config.option.scale, config.option.device))
     except RunFolderError as error:
         raise pytest.UsageError(str(error)) from None
 
 
-def facts(scale: str) -> dict[str, Any]:
+def facts(scale: str, device: str) -> dict[str, Any]:
     """What ``run.json`` says of this run's machine, environment and sources."""
     hardware, software = machine.machine(), machine.environment()
     return {
@@ -199,6 +199,7 @@ def facts(scale: str) -> dict[str, Any]:
         "environment": software,
         "machine_hash": canonical_hash(hardware),
         "environment_hash": canonical_hash(software),
+        "host": [check.row() for check in host.checks(device)],
         "lock_hash": provenance.lock_hash(),
         "git": provenance.git(),
         "techniques": {name: {"title": title} for name, title in techniques().items()},

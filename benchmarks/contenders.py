@@ -25,9 +25,13 @@ VERSIONS = ("python", "tensorflow", "keras", "jax", "torch", "numpy")
 TREES = ROOT / ".touchstone" / "trees"
 """Where the references of other revisions are kept, by revision; may be deleted whenever nothing runs."""
 
+NEEDED = ("keras", "psutil", "pytest", "pytest_benchmark", "scipy", "sklearn")
+"""What another interpreter must be able to import beside its framework; what it need not have is left out."""
+
 _ASK = f"""
-import importlib.metadata as metadata, json, platform
+import importlib.metadata as metadata, importlib.util as util, json, platform
 found = {{"python": platform.python_version()}}
+found["missing"] = ", ".join(name for name in {NEEDED!r} if util.find_spec(name) is None)
 for name in {VERSIONS[1:]!r}:
     for package in (name, name + "-cpu"):
         try:
@@ -140,8 +144,8 @@ def _python(variant: Variant, value: str) -> Variant:
     if asked.returncode:
         raise ValueError(f"python={value}: it is no Python of version 3.11 or later: {asked.stderr.strip()[-300:]}")
     versions: dict[str, str] = json.loads(asked.stdout)
-    if "keras" not in versions:
-        raise ValueError(f"python={value}: it has no Keras; install what requirements/*-cpu.txt lists into it")
+    if missing := versions.pop("missing"):
+        raise ValueError(f"python={value}: it lacks {missing}; install what requirements/py*-cpu.txt lists into it")
     own: dict[str, str] = json.loads(
         subprocess.run([sys.executable, "-c", _ASK], capture_output=True, check=True).stdout
     )

@@ -14,8 +14,9 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from pytest_benchmark.stats import Stats
 
-from benchmarks import controls
+from benchmarks import controls, costs
 from benchmarks.harness.client import Server, Site
+from benchmarks.harness.conditions import Conditions, busy_neighbour
 from benchmarks.harness.lockstep import PLANS, Entrant, Race, Result, Round, replay
 from benchmarks.workload import BUDGETS, Contender
 from reports.run_folder import Row, RunFolder, canonical_hash, key_of
@@ -61,7 +62,9 @@ def test_race(
         )
     benchmark.group = contender.group
     benchmark.params = {"contender": str(contender)}  # pytest-benchmark keeps what JSON can hold
-    benchmark.extra_info.update(row_of(request.node, race=track.race_of(contender), **summary(result)))
+    cost = costs.of(contender)
+    facts = summary(result) | ({"cost": vars(cost)} if cost else {})
+    benchmark.extra_info.update(row_of(request.node, race=track.race_of(contender), **facts))
     clock: Recorded = request.node.get_closest_marker("benchmark").kwargs["timer"]
     benchmark.pedantic(clock.player([each.seconds for each in result.rounds]), rounds=len(result.rounds))
     track.record(contender, benchmark)
@@ -140,6 +143,7 @@ class Track:
         self._unrecorded: dict[str, set[str]] = {}
         self._recorded: dict[str, list[tuple[Contender, BenchmarkFixture]]] = {}
         self._to_come: set[str] = set()
+        self._sampler = Conditions(config.option.device)
 
     def enter(self, contenders: Iterable[Contender]) -> None:
         """Take the contenders of the session, and begin to import their frameworks."""
@@ -174,6 +178,7 @@ class Track:
                 journal,
                 known,
                 lambda what: self._tell(f"{group}: {what}"),
+                self._conditions,
             )
             self._unrecorded[group] = set(sites)
             self._races[group].run()
@@ -195,6 +200,12 @@ class Track:
             wide[group].heat()
             for contender, benchmark in self._recorded[group]:
                 self._extend(contender, benchmark)
+
+    def _conditions(self, own: Iterable[int]) -> Row:
+        """What has happened on this machine since the last reading, and who disturbed it."""
+        reading = self._sampler.read(own)
+        neighbour = busy_neighbour(reading)
+        return {**reading, **({"disturbed": neighbour} if neighbour else {})}
 
     def _tell(self, what: str) -> None:
         progress = self.config.pluginmanager.get_plugin("touchstone-progress")

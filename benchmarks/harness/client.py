@@ -75,7 +75,7 @@ class Server:
         command += ["--descriptor", str(theirs), "--parent", str(os.getpid())]
         self._process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=site.tree or ROOT,  # where Python looks first
             env=site.environment(),
             pass_fds=[theirs],
             stdin=subprocess.DEVNULL,
@@ -85,6 +85,11 @@ class Server:
         os.close(theirs)
         self._ready = False
         self.import_s = 0.0
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
 
     @property
     def alive(self) -> bool:
@@ -155,7 +160,7 @@ class Worker:
     """A contender's process, as the coordinator sees it."""
 
     def __init__(self, server: Server, pid: int, channel: Channel, log: IO[bytes]) -> None:
-        self.pid = pid
+        self.pid, self.server_pid = pid, server.pid
         self._server, self._channel, self._log = server, channel, log
         self._phase = "start"
         self._gone = False

@@ -163,7 +163,7 @@ class Race:
         journal: Journal,
         results: dict[str, Result] | None = None,
         tell: Callable[[str], None] = lambda _: None,
-        conditions: Callable[[], Mapping[str, float]] = dict,
+        conditions: Callable[[Iterable[int]], Mapping[str, Any]] = lambda _: {},
     ) -> None:
         self.entrants, self.server, self.plan, self.journal, self.tell = entrants, server, plan, journal, tell
         self.results = {entrant.key: (results or {}).get(entrant.key, Result()) for entrant in entrants}
@@ -282,7 +282,9 @@ class Race:
 
     def _rounds(self, heat: int, workers: dict[str, Worker]) -> None:
         deadline = time.monotonic() + self.plan.heat_s
-        self.conditions()  # what has happened until now is nobody's
+        # A worker that dies leaves its time to its server, so that both are ours, dead or alive.
+        own = {pid for worker in workers.values() for pid in (worker.pid, worker.server_pid)}
+        self.conditions(own)  # what has happened until now is nobody's
         for block in range(self.plan.blocks):
             if block >= self.plan.least_blocks and time.monotonic() > deadline:
                 return
@@ -295,7 +297,7 @@ class Race:
                     measured = Round(heat, block, reply["seconds"], reply.get("joules"))
                     rounds.append((key, measured.seconds, measured.joules))
                     self.results[key].rounds.append(measured)
-            reading = {"heat": heat, "block": block, **self.conditions()}
+            reading = {"heat": heat, "block": block, **self.conditions(own)}
             self.readings.append(reading)
             self.journal.write({**reading, "rounds": rounds})
 

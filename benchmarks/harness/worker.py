@@ -22,6 +22,9 @@ NOISE = re.compile(r'\x1b\[[0-9;]*m|^\s*(File "[^"]*", line \d+.*)?\n', re.MULTI
 MOST_WARM_UP_CALLS = 1000
 """A step of microseconds is warm long before the seconds of warm-up are over, and each call is a number to keep."""
 
+ROUNDS_PER_MOVE = 10
+"""A counter of energy that moves less often than this within a round counts another contender's round as well."""
+
 
 def main(descriptor: int) -> None:
     """Serve the coordinator until it closes the channel."""
@@ -93,7 +96,9 @@ class Worker:
         """One round: so many steps between two synchronizations. Returns seconds, and joules if counted, per step."""
         before = self.meter.joules() if self.meter else 0.0
         seconds = self._timed(loops) / loops
-        spent = {"joules": (self.meter.joules() - before) / loops} if self.meter else {}
+        spent = {}
+        if self.meter and seconds * loops >= ROUNDS_PER_MOVE * self.meter.resolution_s:
+            spent = {"joules": (self.meter.joules() - before) / loops}
         gc.collect(0)  # between rounds, since it is off within them
         return {"seconds": seconds} | spent
 

@@ -50,6 +50,7 @@ class Contender:
 
     def __init__(self, machine: Machine) -> None:
         self.machine, self.name, self.closed = machine, "", False
+        self.pid, self.server_pid = 2, 1
 
     def __enter__(self) -> Self:
         return self
@@ -203,12 +204,13 @@ def test_conditions_are_read_once_a_block_and_kept() -> None:
     machine = Machine()
     readings = iter(range(1000))
     first, journal = race(machine)
-    first.conditions = lambda: {"reading": next(readings)}
+    first.conditions = lambda own: {"reading": next(readings), "own": sorted(own)}
     first.run()
     per_heat = PLAN.blocks + 1
     expected = [number for number in range(PLAN.heats * per_heat) if number % per_heat]
     assert [each["reading"] for each in first.readings] == expected
     assert [entry["reading"] for entry in journal if "block" in entry] == expected
+    assert {tuple(each["own"]) for each in first.readings} == {(1, 2)}, "workers and their server are ours"
 
 
 def test_who_breaks_keeps_its_rounds_and_the_others_go_on() -> None:

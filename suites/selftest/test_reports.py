@@ -292,7 +292,7 @@ def test_what_is_not_provided_did_not_fail(tmp_path: Path) -> None:
 
 
 def test_a_ratio_is_turned_round_for_what_it_was_compared_with() -> None:
-    """Wrong variant: ends not exchanged, "slower" said of what is faster, or a division by the zero of an unknown end."""
+    """Wrong variant: ends not exchanged, "slower" said of what is faster, or a division by an unknown end's zero."""
     row = {"ratio": 1.25, "low": 1.0, "high": 2.0, "verdict": "slower", "key": "k"}
     assert comparisons.inverse(row) == {"ratio": 0.8, "low": 0.5, "high": 1.0, "verdict": "faster", "key": "k"}
     unknown = comparisons.inverse(row | {"low": 0.0, "high": math.inf, "verdict": "undecided"})
