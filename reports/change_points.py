@@ -22,20 +22,22 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
 from reports.statistics import Floats
 
-LEAST_CORRELATION, MOST_CORRELATION = 0.2, 0.5
+LEAST_CORRELATION, MOST_CORRELATION = 0.1, 0.5
 """Between which bounds the correlation of neighbouring blocks is taken to lie, whatever its estimate from a few dozen
 blocks. What wanders more than the upper one allows is not noise about a level, and shall be found."""
 
+ERROR_RATE = 0.0025
+"""The share of steady contenders in which each test may err: of all heats, of single heats, wander, and two levels."""
+
+OWN_SHARE = 0.5
+"""Of what a contender does relative to the others, the share that its own times must show."""
+
 EARLY = 1 / 3
 """A fall that ends in this share of a course is the end of a warm-up."""
-
-_NEIGHBOURHOOD, _REACH = 5, 4.0  # blocks of a running median, and how many standard deviations from it may remain
-_NORMAL_MAD = 1.4826  # standard deviations of a normal distribution in its median absolute deviation
 
 
 class Kind(Enum):
@@ -67,37 +69,6 @@ class Shape:
     def size(self) -> float:
         """The distance of the highest from the lowest fitted value, in logarithms."""
         return float(self.fit.max() - self.fit.min())
-
-
-def others_median(values: Floats, axis: int) -> Floats:
-    """Along an axis of length two or more, the median of all values but the one in whose place it stands."""
-    count = values.shape[axis]
-    return np.stack([np.median(np.delete(values, i, axis), axis) for i in range(count)], axis)
-
-
-def without_outliers(courses: Floats) -> Floats:
-    """Draw single blocks back to where their neighbours are.
-
-    A value may be far from the running median of its heat if every heat shows the same there, and not otherwise
-    (Hampel's identifier in a running window: Pearson et al., "Generalized Hampel filters", EURASIP Journal on Advances
-    in Signal Processing 2016:87).
-
-    Args:
-        courses: (..., H, B) with at least five blocks.
-    """
-    blocks = courses.shape[-1]
-    windows = np.lib.stride_tricks.sliding_window_view(courses, _NEIGHBOURHOOD, axis=-1)
-    nearest = np.clip(np.arange(blocks) - _NEIGHBOURHOOD // 2, 0, blocks - _NEIGHBOURHOOD)
-    centre = np.median(windows, axis=-1)[..., nearest]
-    off = courses - centre
-    reach = _REACH * _NORMAL_MAD * np.median(np.abs(off), axis=(-1, -2), keepdims=True)
-    if courses.shape[-2] > 1:  # the heat that is least off there, and for that heat itself the next
-        order = np.argsort(np.abs(off), axis=-2)
-        least, next_to = (np.take_along_axis(off, order[..., [i], :], axis=-2) for i in (0, 1))
-        elsewhere = np.where(np.abs(off) > np.abs(least), least, next_to)
-        agreed = np.where(np.abs(off - elsewhere) < np.abs(off), elsewhere, 0.0)
-        centre, off = centre + agreed, off - agreed
-    return centre + np.clip(off, -reach, reach)
 
 
 @dataclass(frozen=True)
@@ -171,7 +142,8 @@ def wander_of(courses: Floats, variance: float, degrees: float, error_rate: floa
 
     Args:
         courses: (H, B), in logarithms.
-        variance, degrees: `Noise.within` of the contender.
+        variance: `Noise.within` of the contender.
+        degrees: `Noise.degrees_within`.
         error_rate: the share of steady contenders that may be said to wander.
     """
     heats, blocks = courses.shape
@@ -274,7 +246,7 @@ def _single(kind: Kind, change: int, fit: Floats) -> Shape:
 def _levels(course: Floats, changes: Sequence[int]) -> Floats:
     """The mean of every segment in the place of its blocks: (B,)."""
     starts = np.array([0, *changes], dtype=np.int64)
-    lengths: NDArray[np.int64] = np.diff([*starts, len(course)])
+    lengths = np.diff([*starts, len(course)])
     return np.asarray(np.repeat(np.add.reduceat(course, starts) / lengths, lengths))
 
 
@@ -282,3 +254,8 @@ def explained(course: Floats) -> tuple[Floats, tuple[tuple[Kind, int], ...]]:
     """The share of a course's energy, (B,) with mean 0, that each shape with one coefficient explains: (T,)."""
     templates, named = _templates(len(course), 1)
     return (templates @ course) ** 2 / float(course @ course), named
+
+
+def shown(fit: Floats, own: Floats) -> bool:
+    """Whether a contender's own times show enough of what was fitted to its relative ones; both of one shape."""
+    return float((fit * own).sum()) >= OWN_SHARE * float((fit**2).sum())

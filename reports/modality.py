@@ -7,9 +7,8 @@ tests of modality", JRSSB 60, 1998), which finds levels that are five standard d
 price: noise as flat as the uniform distribution would be called bimodal in 5 to 20% of cases.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
+from numpy.typing import NDArray
 
 from reports.statistics import Floats
 
@@ -31,7 +30,7 @@ def dip(values: Floats) -> float:
     x = np.sort(np.asarray(values, dtype=np.float64))
     count = len(x)
     x += (x[-1] - x[0]) * 1e-12 * np.arange(count)  # a coarse clock's ties are no clusters: spread them a little
-    below = np.arange(count)  # n times the distribution function, without and
+    below = np.arange(count, dtype=np.float64)  # n times the distribution function, without and
     above = below + 1  # with its jump at x
     low, high, widest = 0, count - 1 if x[0] < x[-1] else 0, 1.0
     while low < high:
@@ -55,7 +54,7 @@ def dip(values: Floats) -> float:
     return widest / (2 * count)
 
 
-def _hull(x: Floats, y: Sequence[float] | Floats) -> np.ndarray:
+def _hull(x: Floats, y: Floats) -> NDArray[np.int64]:
     """Which points lie on the greatest convex minorant; x: (m,) ascending, y: (m,)."""
     across, up = list(map(float, x)), list(map(float, y))
     kept: list[int] = []
@@ -70,8 +69,8 @@ def _hull(x: Floats, y: Sequence[float] | Floats) -> np.ndarray:
 
 
 def critical_dip(count: int) -> float:
-    """The dip that three in a thousand samples of normal noise exceed, each of several heats with its own centre.
+    """The dip that one in four hundred samples of normal noise exceeds, of several heats each with its own centre.
 
-    A power law fitted to simulations of 48 to 360 rounds; the theoretical exponent is -3/5 (Cheng and Hall).
+    A power law fitted to simulations of 36 to 720 rounds, within 3%; the asymptotic exponent is -3/5 (Cheng and Hall).
     """
-    return float(0.697 * count**-0.575)
+    return float(0.673 * count**-0.567)
