@@ -198,9 +198,9 @@ def known_well_enough(contender: Rounds, baseline: Rounds, narrow: float) -> boo
 
     The rule looks at widths alone and never at the estimate, so that stopping favours no verdict. It does favour heats
     that happened to resemble each other, whose interval is too narrow: stopping at once covers the truth in as few as
-    90% of races, and a constant number of heats beyond brings that back to 93% or more (Woodroofe, "Second order
+    90% of races, and a constant number of heats beyond brings that back to 93.5% or more (Woodroofe, "Second order
     approximations for sequential point and interval estimation", Annals of Statistics 5, 1977; simulated in
-    ``suites/selftest/test_statistics.py``).
+    ``suites/selftest/test_error_rates.py``).
     """
     common = np.intersect1d(contender.heat, baseline.heat)[:-HEATS_BEYOND]
     if len(common) < LEAST_HEATS:
@@ -208,7 +208,7 @@ def known_well_enough(contender: Rounds, baseline: Rounds, narrow: float) -> boo
     return step_ratio(contender.only(common), baseline.only(common)).reach <= narrow
 
 
-HEATS_BEYOND = 2
+HEATS_BEYOND = 3
 LEAST_HEATS = 3
 """Fewer heats than this have never been narrow enough."""
 

@@ -1,0 +1,203 @@
+"""Error rates of the statistics, by simulation: coverage with and without stopping early, false alarms, and the floor.
+
+Noise has the levels of real runs: processes that differ, blocks of which one takes after the one before, rounds that
+are skewed or disturbed. What is simulated goes through the very functions that a race and a report call.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from reports.statistics import (
+    HEATS_BEYOND,
+    LEAST_HEATS,
+    Interval,
+    Rounds,
+    false_discovery,
+    known_well_enough,
+    moderate,
+    noise_floor,
+    pseudomedian,
+    slower_share,
+    step_ratio,
+)
+from reports.verdicts import MARGIN, Speed, of_ratio
+
+Floats = NDArray[np.float64]
+Noise = Callable[[np.random.Generator, tuple[int, int, int]], Floats]
+TRUE = 1.2
+BLOCKS = 6
+
+
+def normal(rng: np.random.Generator, shape: tuple[int, int, int]) -> Floats:
+    """Processes that differ by 2%, rounds by 3%."""
+    return rng.normal(0, 0.02, shape[:1])[:, None, None] + rng.normal(0, 0.03, shape)
+
+
+def autocorrelated(rng: np.random.Generator, shape: tuple[int, int, int]) -> Floats:
+    """Blocks that take after the one before: AR(1) with coefficient 0.9."""
+    course = np.zeros(shape[:2])
+    for block in range(shape[1]):
+        course[:, block] = 0.9 * course[:, block - 1] * (block > 0) + rng.normal(0, 0.03, shape[0])
+    return course[:, :, None] + rng.normal(0, 0.01, shape)
+
+
+def skewed(rng: np.random.Generator, shape: tuple[int, int, int]) -> Floats:
+    """Rounds and processes that are late, and never early."""
+    return rng.exponential(0.02, shape[:1])[:, None, None] + rng.exponential(0.05, shape)
+
+
+def heavy_tailed(rng: np.random.Generator, shape: tuple[int, int, int]) -> Floats:
+    """Student's t with 3 degrees of freedom, and one round in 50 that is interrupted for up to ten times as long."""
+    interrupted = np.where(rng.random(shape) < 0.02, rng.uniform(0, math.log(10), shape), 0)
+    return 0.01 * rng.standard_t(3, shape[:1])[:, None, None] + 0.02 * rng.standard_t(3, shape) + interrupted
+
+
+NOISES = (normal, autocorrelated, skewed, heavy_tailed)
+
+
+def race(rng: np.random.Generator, noise: Noise, heats: int, ratio: float = TRUE) -> tuple[Rounds, Rounds]:
+    """Two contenders of one race, with so many heats."""
+    shape = heats, BLOCKS, 2
+    heat, block = (each.ravel() for each in np.indices(shape)[:2])
+    times = [np.exp(math.log(factor) + noise(rng, shape)).ravel() for factor in (ratio, 1.0)]
+    contender, baseline = (Rounds("race", seconds, heat, block) for seconds in times)
+    return contender, baseline
+
+
+def coverage(intervals: list[Interval], ratio: float = TRUE) -> float:
+    """The share of intervals that hold the true ratio."""
+    return float(np.mean([each.low <= ratio <= each.high for each in intervals]))
+
+
+@pytest.mark.parametrize("noise", NOISES, ids=lambda noise: noise.__name__)
+def test_intervals_cover_the_truth_in_95_of_100_races(noise: Noise) -> None:
+    """Wrong variants: rounds or blocks as if they were independent; a normal quantile in place of Student's."""
+    rng = np.random.default_rng(0)
+    races = [race(rng, noise, heats=5) for _ in range(1500)]
+    assert coverage([step_ratio(*each) for each in races]) == pytest.approx(0.95, abs=0.02)
+    by_round = [t_of_rounds(*each) for each in races[:300]]
+    if noise is not heavy_tailed:  # whose interruptions hide how processes differ
+        assert coverage(by_round) < 0.93, "the wrong variant would not be noticed"
+
+
+def t_of_rounds(contender: Rounds, baseline: Rounds) -> Interval:
+    """The wrong variant: every block counts as an independent unit."""
+    one_heat = np.zeros_like(contender.heat)
+    numbers = contender.heat * BLOCKS + contender.block
+    return step_ratio(
+        Rounds("race", contender.seconds, one_heat, numbers), Rounds("race", baseline.seconds, one_heat, numbers)
+    )
+
+
+def stopped(contender: Rounds, baseline: Rounds, narrow: float, beyond: int = HEATS_BEYOND) -> Interval:
+    """The interval at which a race of at most these heats would end."""
+    most = len(np.unique(contender.heat))
+    for heats in range(LEAST_HEATS, most + 1):
+        first, second = (each.only(np.arange(heats)) for each in (contender, baseline))
+        if beyond == HEATS_BEYOND:
+            enough = known_well_enough(first, second, narrow)
+        else:
+            enough = step_ratio(first, second).reach <= narrow
+        if enough:
+            break
+    return step_ratio(first, second)
+
+
+@pytest.mark.parametrize("narrow", [0.01, 0.02, 0.05])
+def test_intervals_cover_the_truth_when_races_stop_as_soon_as_they_are_narrow(narrow: float) -> None:
+    """Wrong variant: stopping at the first narrow interval, which is narrow by chance as often as not."""
+    rng = np.random.default_rng(1)
+    races = [race(rng, normal, heats=20) for _ in range(600)]
+    ends = [stopped(*each, narrow) for each in races]
+    assert coverage(ends) == pytest.approx(0.95, abs=0.02)
+    if narrow == 0.02:
+        assert len({each.units for each in ends}) > 5, "races stop at different times"
+        assert coverage([stopped(*each, narrow, beyond=0) for each in races]) < 0.93, "the wrong variant would not show"
+
+
+def test_stopping_favours_no_verdict() -> None:
+    """Of identical contenders 5% are called different whenever races stop. Wrong variant: stopping once one is."""
+    rng = np.random.default_rng(2)
+    ends = [stopped(*race(rng, normal, heats=20, ratio=1.0), narrow=0.02) for _ in range(600)]
+    outside = [each for each in ends if each.p < 0.05]
+    assert len(outside) / len(ends) < 0.07
+    assert 0.3 < np.mean([each.estimate > 1 for each in outside]) < 0.7
+
+
+def test_moderated_intervals_cover_the_truth_in_tables_of_three_heats() -> None:
+    """Wrong variant: one variance for all, where some contenders vary ten times as much as others."""
+    rng = np.random.default_rng(3)
+
+    def scaled(factor: float) -> Noise:
+        return lambda rng, shape: factor * normal(rng, shape)
+
+    covered = []
+    for _ in range(40):
+        factors = rng.lognormal(0, 0.7, 25)
+        table = [step_ratio(*race(rng, scaled(factor), heats=3)) for factor in factors]
+        covered.append(coverage(moderate(table)))
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.02)
+
+
+def test_a_table_of_identical_contenders_holds_a_false_alarm_in_one_of_twenty_reports() -> None:
+    """Wrong variant: every ratio is tested at 5% on its own, so that most tables of 40 hold one."""
+    rng = np.random.default_rng(4)
+    alarms, uncontrolled = 0, 0
+    for _ in range(100):
+        table = moderate([step_ratio(*race(rng, normal, heats=4, ratio=1.0)) for _ in range(40)])
+        q_values = false_discovery([each.p for each in table]).tolist()
+        verdicts = {of_ratio(ratio, q) for ratio, q in zip(table, q_values, strict=True)}
+        alarms += bool(verdicts & {Speed.FASTER, Speed.SLOWER})
+        uncontrolled += any(each.p < 0.05 for each in table)
+    assert alarms <= 11  # of 100 at 5%, more once in 200 (binomial)
+    assert uncontrolled > 60
+
+
+def test_one_more_identical_pair_stays_below_the_floor_in_95_of_100_runs() -> None:
+    """Wrong variants: the largest ratio seen, or twice the spread, whatever the number of races."""
+    rng = np.random.default_rng(5)
+    for races in (1, 3, 11):
+        logs = rng.normal(0, 0.02, (4000, races + 1))
+        floors = np.log([noise_floor(np.exp(each).tolist()) for each in logs[:, :-1]])
+        assert np.mean(np.abs(logs[:, -1]) <= floors) == pytest.approx(0.95, abs=0.012)
+
+
+def test_no_verdict_undercuts_the_floor() -> None:
+    """Wrong variants: the floor is stated and not heeded; or equivalence is found by a run that could not see it."""
+    different, same = Interval(1.03, 1.02, 1.04, 1e-9, 9, "heats"), Interval(1.0, 0.99, 1.01, 0.9, 9, "heats")
+    assert of_ratio(different, 1e-9, floor=1.02) == Speed.SLOWER
+    assert of_ratio(different, 1e-9, floor=1.031) == Speed.EQUIVALENT
+    assert of_ratio(different, 1e-9, floor=1.06) == Speed.UNDECIDED
+    assert of_ratio(same, 1.0, floor=MARGIN) == Speed.EQUIVALENT
+    assert of_ratio(same, 1.0, floor=MARGIN + 0.001) == Speed.UNDECIDED
+    faster = Interval(1 / 1.03, 1 / 1.04, 1 / 1.02, 1e-9, 9, "heats")
+    assert of_ratio(faster, 1e-9, floor=1.02) == Speed.FASTER
+
+
+def test_the_pseudomedian_shrugs_off_disturbed_blocks_and_wastes_little_where_none_is() -> None:
+    """Wrong variants: the mean, which one block moves; the median, whose variance is half as large again."""
+    rng = np.random.default_rng(6)
+    samples = rng.normal(0, 1, (4000, 15))
+    ours = np.var([pseudomedian(each) for each in samples])
+    assert ours < 1.15 * np.var(samples.mean(axis=1))
+    assert ours < 0.8 * np.var(np.median(samples, axis=1))
+    samples[:, :3] += 1000.0
+    assert np.mean([abs(pseudomedian(each)) < 2 for each in samples]) > 0.99
+    assert pseudomedian(np.array([3.0])) == 3.0
+
+
+def test_the_share_of_slower_blocks_is_an_effect_size() -> None:
+    """Wrong variant: rounds compared without their blocks, so that drift hides every difference."""
+    rng = np.random.default_rng(7)
+    heat, block = (each.ravel() for each in np.indices((4, BLOCKS, 2))[:2])
+    drift = np.exp(np.linspace(0, 3, len(heat) // 2).repeat(2))
+    seconds = drift * np.exp(rng.normal(0, 0.001, len(heat)))
+    usual, slower = Rounds("race", seconds, heat, block), Rounds("race", seconds * 1.02, heat, block)
+    assert slower_share(slower, usual) == 1.0
+    assert slower_share(usual, slower) == 0.0
+    assert slower_share(usual, usual) == 0.5
+    assert slower_share(Rounds("another", seconds, heat, block), usual) is None
