@@ -16,12 +16,16 @@ from benchmarks.workload import Workload
 
 SIZES = {
     "16-dense": {"dense": 16, "blocks": 0, "width": 128, "side": 8, "batch": 256},
-    "64-dense": {"dense": 64, "blocks": 0, "width": 256, "side": 8, "batch": 8192},
+    **{
+        name: {"dense": layers, "blocks": 0, "width": 256, "side": 8, "batch": 8192}
+        for name, layers in (("16-dense-wide", 16), ("36-dense-wide", 36), ("64-dense", 64))
+    },
     "16-residual": {"dense": 0, "blocks": 16, "width": 32, "side": 32, "batch": 64},
 }
 """How many layers of each kind, their units or filters, the side of the images, and how many of them in a step.
 
-At the larger scales activations take some hundreds of megabytes, and weights ten or twenty.
+At the larger scales activations take some hundreds of megabytes, and weights ten or twenty. Three stacks of dense
+layers differ in their depth alone: memory grows with its square root where segments are checkpointed.
 """
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from reports.comparisons import PLAIN, REFERENCE
+from reports.comparisons import AGAIN, CONTROLS, PLAIN, REFERENCE
 from reports.plot_kinds import Curve, Curves, Dot, Forest, finite
 from reports.run_folder import Row
 from reports.words import contender, machine_letter
@@ -61,7 +61,12 @@ def plainest(precisions: Iterable[str]) -> str:
 def scaling(timings: Sequence[Row], title: str) -> Iterator[Curves]:
     """Seconds per step over each parameter that varies on its own, one plot per operation, logarithmic both ways."""
     precision = plainest(row["precision"] for row in timings)
-    drawn = [row for row in timings if row["precision"] == precision and row["seconds"] is not None]
+    drawn = [
+        row
+        for row in timings
+        if row["precision"] == precision and row["seconds"] is not None
+        if row["implementation"] not in (*CONTROLS, AGAIN)  # the first do not grow, and the other is the reference
+    ]
     rows = [(row, json.loads(row["parameters"])) for row in drawn]
     names = dict.fromkeys(name for _, parameters in rows for name in parameters)
     for name in names:

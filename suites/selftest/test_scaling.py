@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from reports import figures
 from reports.comparisons import Sample
 from reports.run_folder import Row
 from reports.scaling import Exponent, exponents, memory_exponents, slope, sweeps
@@ -181,6 +182,14 @@ def test_only_what_varies_alone_is_swept() -> None:
     ]
     assert exponents(shrinking) == []
     assert exponents(samples[:2]) == []
+
+
+def test_neither_controls_nor_the_reference_again_are_drawn_over_a_size() -> None:
+    """Wrong variant: flat lines through the control kernels of all races."""
+    kinds = ("reference", "again", "control-matmul", "control-copy")
+    rows = [row(size, kind, seconds=1.0, low=0.9, high=1.1) for kind in kinds for size in SIZES]
+    (plot,) = figures.scaling(rows, "Attention")
+    assert [curve.name for curve in plot.curves] == ["reference"]
 
 
 def test_contenders_precisions_operations_and_machines_are_told_apart() -> None:
