@@ -56,7 +56,7 @@ def line_up(contenders: Sequence[Rounds]) -> Race | None:
     judged, own = [judged[k] for k in whole], own[whole]
     level = np.median(own, axis=-1, keepdims=True)
     others = others_median(own - level, 0) if len(own) > 1 else np.zeros_like(own)
-    return Race(judged, heats, own, without_outliers(own - others), others)
+    return Race(judged, heats, own, without_outliers(own - others, witnesses=1), others)
 
 
 def _block_means(rounds: Rounds, heats: Sequence[int], blocks: int) -> Floats:
@@ -75,15 +75,16 @@ def others_median(values: Floats, axis: int) -> Floats:
     return np.stack([np.median(np.delete(values, i, axis), axis) for i in range(count)], axis)
 
 
-def without_outliers(courses: Floats) -> Floats:
-    """Draw single blocks back to where their neighbours are.
+def without_outliers(courses: Floats, witnesses: int) -> Floats:
+    """Draw single blocks back to where their neighbours are, unless most of their witnesses went the same way.
 
-    A value may be far from the running median of its heat if every heat shows the same there, and not otherwise
-    (Hampel's identifier in a running window: Pearson et al., "Generalized Hampel filters", EURASIP Journal on Advances
-    in Signal Processing 2016:87).
+    Hampel's identifier in a running window (Pearson et al., "Generalized Hampel filters", EURASIP Journal on Advances
+    in Signal Processing 2016:87), with a second opinion: the middle one of the witnesses, by how far each is off its
+    own neighbours, in the same block.
 
     Args:
-        courses: (..., H, B) with at least five blocks.
+        courses: (K, H, B) with at least five blocks.
+        witnesses: the axis along which others stand: 1 for what a contender does in each heat, 0 for what all do.
     """
     blocks = courses.shape[-1]
     windows = np.lib.stride_tricks.sliding_window_view(courses, _NEIGHBOURHOOD, axis=-1)
@@ -91,10 +92,12 @@ def without_outliers(courses: Floats) -> Floats:
     centre = np.median(windows, axis=-1)[..., nearest]
     off = courses - centre
     reach = _REACH * _NORMAL_MAD * np.median(np.abs(off), axis=(-1, -2), keepdims=True)
-    if courses.shape[-2] > 1:  # the heat that is least off there, and for that heat itself the next
-        order = np.argsort(np.abs(off), axis=-2)
-        least, next_to = (np.take_along_axis(off, order[..., [i], :], axis=-2) for i in (0, 1))
-        elsewhere = np.where(np.abs(off) > np.abs(least), least, next_to)
+    if (count := courses.shape[witnesses]) > 1:
+        middle = (count - 2) // 2  # of the others; of two, the one that is less off
+        order = np.argsort(np.abs(off), axis=witnesses)
+        ranks = np.argsort(order, axis=witnesses)
+        others = [np.take_along_axis(off, order.take([i], witnesses), axis=witnesses) for i in (middle, middle + 1)]
+        elsewhere = np.where(ranks > middle, *others)
         agreed = np.where(np.abs(off - elsewhere) < np.abs(off), elsewhere, 0.0)
         centre, off = centre + agreed, off - agreed
     return centre + np.clip(off, -reach, reach)

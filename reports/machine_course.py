@@ -9,7 +9,7 @@ import numpy as np
 
 from reports import change_points
 from reports.change_points import ERROR_RATE, OWN_SHARE, Kind, Noise, Shape
-from reports.courses import Race
+from reports.courses import Race, without_outliers
 from reports.statistics import Floats
 from reports.words import factor
 
@@ -53,15 +53,15 @@ def of_machine(race: Race, noise: Noise) -> MachineCourse:
     if count == 1:
         sentence = "One contender alone does not tell its own course from the machine's."
         return MachineCourse(MachineVerdict.UNKNOWN, math.nan, (), sentence)
-    own = race.own - np.median(race.own, axis=(1, 2), keepdims=True)
-    course = np.median(own - np.median(own, axis=-1, keepdims=True), axis=0)  # outliers of one are not of most
+    own = without_outliers(race.own, witnesses=0)
+    course = np.median(own - np.median(own, axis=-1, keepdims=True), axis=0)
     error = math.pi / 2 / count * float(noise.within.mean())  # the asymptotic variance of a median
     limit = change_points.penalty(
         blocks, np.array([count * noise.degrees_within.mean()]), ERROR_RATE / heats, shortest=2
     )
     shapes = change_points.shapes_of(course, np.full(heats, error), np.repeat(limit, heats), shortest=2)
     common = [shape if shape is not None and _by_most(shape, own[:, h]) else None for h, shape in enumerate(shapes)]
-    fitted = np.stack([np.zeros(blocks) if shape is None else shape.fit for shape in common])
+    fitted = np.stack([np.zeros(blocks) if shape is None else shape.fit - np.median(shape.fit) for shape in common])
     fitted += _heat_levels(own)[:, None]
     return _named(race, fitted, common)
 

@@ -108,7 +108,7 @@ def _verdicts(race: Race, noise: Noise, contenders: Sequence[Rounds]) -> list[St
     limits = change_points.penalty(blocks, noise.degrees_within, ERROR_RATE / heats, shortest=2)
     courses, variances = race.relative.reshape(-1, blocks), np.repeat(noise.within, heats)
     single = change_points.shapes_of(courses, variances, np.repeat(limits, heats), shortest=2)
-    own = without_outliers(race.own)
+    own = without_outliers(race.own, witnesses=1)
     verdicts = []
     for k in range(count):
         shape, events = _blamed(repeated[k], own[k].mean(axis=0)), {}
@@ -118,8 +118,12 @@ def _verdicts(race: Race, noise: Noise, contenders: Sequence[Rounds]) -> list[St
         wander = change_points.wander_of(
             race.relative[k], float(noise.within[k]), float(noise.degrees_within[k]), ERROR_RATE
         )
-        wanders = wander is not None and np.ptp(wander) >= math.log(MATTERS) and change_points.shown(wander, own[k])
-        verdicts.append(_verdict(race, k, contenders[race.judged[k]], shape, events, wanders))
+        wanders = wander is not None and float(np.ptp(wander)) >= math.log(MATTERS)
+        wanders = wanders and wander is not None and change_points.shown(wander, own[k])
+        verdict = _verdict(race, k, contenders[race.judged[k]], shape, events, wanders)
+        if count == 1 and verdict.verdict is not Verdict.STEADY:
+            verdict = replace(verdict, sentence=f"{verdict.sentence} It ran alone: this may be the machine's course.")
+        verdicts.append(verdict)
     return verdicts
 
 
