@@ -94,6 +94,7 @@ def summary(result: Result) -> dict[str, Any]:
         "first_call_s": complete[0].get("first_call_s"),
         "memory": {
             "peak_bytes": max(peaks, default=None),
+            "peak_bytes_by_heat": peaks,
             "baseline_bytes": max(baselines, default=None),
             "device_peak_bytes": max(on_device, default=None),
         },
@@ -170,7 +171,8 @@ class Track:
             sites = {key_of(each.asked()): each.site for each in self.contenders[group]}
             entrants = [entrant_of(each) for each in self.contenders[group]]
             journal = FolderJournal(self.folder, self.race_of(contender))
-            known = replay(journal.entries(), self._known(set(sites)))
+            entries = journal.entries()
+            known = replay(entries, self._known(set(sites)))
             self._races[group] = Race(
                 entrants,
                 lambda entrant: self.server(sites[entrant.key]),
@@ -180,6 +182,7 @@ class Track:
                 lambda what: self._tell(f"{group}: {what}"),
                 self._conditions,
             )
+            self._races[group].readings += self._readings(set(sites), entries)
             self._unrecorded[group] = set(sites)
             self._races[group].run()
         return self._races[group]
@@ -200,6 +203,7 @@ class Track:
             wide[group].heat()
             for contender, benchmark in self._recorded[group]:
                 self._extend(contender, benchmark)
+            FolderJournal(self.folder, self.race_of(self.contenders[group][0])).remove()
 
     def _conditions(self, own: Iterable[int]) -> Row:
         """What has happened on this machine since the last reading, and who disturbed it."""
@@ -223,6 +227,16 @@ class Track:
                 facts = {name: info[name] for name in summary_names(info)}
                 results[info["key"]] = Result([Round(*sample) for sample in samples], [facts])
         return results
+
+    def _readings(self, keys: set[str], entries: Iterable[Row]) -> list[Row]:
+        """The conditions of the blocks that these contenders have run: those recorded, then those of the journal."""
+        if not self.folder:
+            return []
+        kept = self.folder.timings_file()
+        races = {e["extra_info"]["race"] for e in kept.get("benchmarks", []) if e["extra_info"]["key"] in keys}
+        found = [row for race in races for row in kept.get("races", {}).get(race, {}).get("readings", [])]
+        found += [{name: entry[name] for name in entry if name != "rounds"} for entry in entries if "block" in entry]
+        return list({(row["heat"], row["block"]): row for row in found}.values())
 
     def record(self, contender: Contender, benchmark: BenchmarkFixture) -> None:
         """Put a contender's entry into ``timings.json``."""

@@ -149,7 +149,8 @@ def wander_of(courses: Floats, variance: float, degrees: float, error_rate: floa
     heats, blocks = courses.shape
     if heats == 1:
         return None
-    deviations = (courses - courses.mean(axis=0)) * np.sqrt(heats / (heats - 1))
+    centred = courses - courses.mean(axis=1, keepdims=True)
+    deviations = centred - np.median(centred, axis=0)  # which one heat alone does not move
     place = (np.arange(blocks) + 0.5) / blocks
     slow = np.sqrt(2 / blocks) * np.cos(np.pi * np.outer((1, 2), place))  # (2, B), of unit length
     strength = deviations @ slow.T

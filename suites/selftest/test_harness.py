@@ -4,9 +4,13 @@ import os
 import re
 import signal
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -14,9 +18,10 @@ import pytest
 
 from benchmarks.harness.client import Server, Site, WorkerError
 from benchmarks.harness.lockstep import Entrant, Plan, Race, Result
+from benchmarks.harness.worker import Worker
 from benchmarks.workload import WITHOUT, Contender, Workload
 from reports.run_folder import key_of
-from suites.implementations import Implementation, implementation
+from suites.implementations import ROOT, Implementation, implementation
 
 PLAN = Plan(
     heats=2,
@@ -131,12 +136,12 @@ def test_a_worker_killed_from_outside_keeps_its_rounds_and_the_race_goes_on(serv
 
     journal = Killing()
     results = race(server, ["reference", WITHOUT], journal=journal)
-    killed = results[WITHOUT]
+    (killed,), (other,) = ([r for r in results.values() if (r.failure is None) == ran] for ran in (False, True))
     assert "SIGKILL" in str(killed.failure)
     assert [(r.heat, r.block) for r in killed.rounds] == [(0, 0), (0, 0), (0, 1), (0, 1), (1, 0), (1, 0)]
-    assert len(results["reference"].rounds) == 2 * PLAN.heats * PLAN.blocks
+    assert len(other.rounds) == 2 * PLAN.heats * PLAN.blocks
     written = [round_ for entry in journal for round_ in entry.get("rounds", [])]
-    assert sorted(seconds for _, seconds in written) == sorted(
+    assert sorted(seconds for _, seconds, _ in written) == sorted(
         r.seconds for each in results.values() for r in each.rounds
     )
 
@@ -192,3 +197,65 @@ def test_a_killed_server_takes_its_workers_along_and_says_so(server: Server) -> 
                 worker.ask("hello", limit_s=60.0)
     with pytest.raises(RuntimeError, match="ended or hung"):
         server.fork()
+
+
+CROWD = 50
+
+
+def crowd() -> list[Entrant]:
+    """Fifty contenders of plain Python."""
+    module = "suites.selftest.detection"
+    asked = {"technique": "detection", "workload": "python", "operation": "python", "implementation": "reference"}
+    asked |= {"backend": "tensorflow", "precision": "float32", "device": "cpu", "scale": "quick"}
+    sizes = {"parameters": {"slowdown": 0, "batch": 1}}
+    return [Entrant(str(i), asked | sizes | {"seed": i}, module, module) for i in range(CROWD)]
+
+
+def test_fifty_contenders_leave_nothing_behind(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong variants: workers that are not reaped, sockets or logs that stay open, files with names."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    before = state()
+    results = Race(crowd(), lambda _: server, replace(PLAN, heats=1, most_heats=1, blocks=1), Kept()).run()
+    assert all(result.failure is None and len(result.rounds) == 2 for result in results.values())
+    assert state() == before, "processes or descriptors are left"
+    assert not list(tmp_path.iterdir()), "temporary files are left"
+
+
+def test_a_coordinator_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Wrong variant: a server that waits for a message, and never for the end of its coordinator."""
+    script = (
+        "from benchmarks.harness.client import Server, Site\n"
+        "from suites.selftest.test_harness import crowd, build\n"
+        "server = Server(Site('tensorflow', 'cpu'))\n"
+        "workers = [server.fork() for _ in crowd()]\n"
+        "[worker.ask('build', 60, **build(each)) for worker, each in zip(workers[:3], crowd())]\n"
+        "workers[0].send('round', loops=10**9)\n"
+        "print('ready', flush=True)\n"
+        "import time; time.sleep(600)\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment) as killed:
+        assert killed.stdout is not None
+        assert killed.stdout.readline() == "ready\n"
+        processes = psutil.Process(killed.pid).children(recursive=True)
+        assert len(processes) >= CROWD + 1
+        killed.kill()
+        _, alive = psutil.wait_procs(processes, timeout=10)
+        assert not alive, "processes are left, busy or idle"
+    assert not list(tmp_path.iterdir()), "temporary files are left"
+
+
+def test_the_harness_adds_less_than_a_hundredth_to_a_step_of_a_millisecond() -> None:
+    """Of the fastest round. Wrong variant: a message, or a synchronization, for each step."""
+    worker = Worker()
+    clock = time.perf_counter_ns
+
+    def one_millisecond() -> None:
+        end = clock() + 1_000_000
+        while clock() < end:
+            pass
+
+    worker.call, worker.synchronize, worker.meter = one_millisecond, lambda _: time.sleep(0), None
+    fastest = min(worker.round(loops=10)["seconds"] for _ in range(30))
+    assert 1.0 <= fastest / 1e-3 < 1.01

@@ -105,7 +105,8 @@ def test_a_module_races_the_reference_in_its_technique_only(answers: dict[Any, A
     items = [item for item in listed(answers, "module") if f"[{FIRST}-" in item]
     assert {item.partition("::")[0] for item in listed(answers, "module")} == {"benchmarks/bench_additive_attention.py"}
     names = [item.partition(f"[{FIRST}-")[2].removesuffix("-float32]") for item in items]
-    assert names == ["reference", "suites.selftest.misbehaving:hangs", "without"]
+    controls = ["control-matmul", "control-copy"]
+    assert names == ["reference", "again", "suites.selftest.misbehaving:hangs", "without", *controls]
 
 
 # --- modules and their digests

@@ -27,6 +27,7 @@ SMALLEST = next(workload for workload in WORKLOADS if workload.operations["quick
 OPERATION = SMALLEST.operations["quick"][0]
 ITEMS = f"{SMALLEST.name}-{OPERATION}"
 RACE = f"additive_attention/{SMALLEST.name}/{OPERATION}"
+FINISHERS = ("reference", "again", "without", "control-matmul", "control-copy")
 START = (
     "import signal, sys, pytest\n"
     "signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the shell that runs the tests has ignored\n"
@@ -39,7 +40,7 @@ Rounds = dict[str, list[Round]]
 def start(folder: RunFolder, contender: str) -> subprocess.Popen[str]:
     """A pytest session of one race: the reference, the network without the technique, and one that misbehaves."""
     command = [sys.executable, "-c", START, "benchmarks/bench_additive_attention.py", "-k", ITEMS]
-    command += ["--results", str(folder.path), "-p", "no:cacheprovider"]
+    command += ["--results", str(folder.path), "--budget", "5", "-p", "no:cacheprovider"]
     command += ["--implementation", f"additive_attention=suites.selftest.misbehaving:{contender}"]
     return subprocess.Popen(
         command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
@@ -55,7 +56,7 @@ def journalled(folder: RunFolder) -> Rounds:
     rounds: Rounds = {}
     for path in journals(folder):
         for entry in folder.rows(f"races/{path.name}"):
-            for key, seconds in entry.get("rounds", []):
+            for key, seconds, *_ in entry.get("rounds", []):
                 rounds.setdefault(key, []).append(Round(entry["heat"], entry["block"], seconds))
     return rounds
 
@@ -146,7 +147,7 @@ def test_a_rerun_continues_and_loses_no_round(history: History) -> None:
     assert begins_with(history.interrupted, history.killed)
     assert blocks(history.interrupted) >= blocks(history.killed) + 2
     finished = {e["extra_info"]["key"]: e["stats"]["data"] for e in history.finished["benchmarks"]}
-    assert len(finished) == 2
+    assert len(finished) == len(FINISHERS)
     for key, rounds in history.interrupted.items():
         assert finished[key][: len(rounds)] == [each.seconds for each in rounds], "bit for bit"
     for entry in history.finished["benchmarks"]:
@@ -162,7 +163,7 @@ def test_the_journal_goes_when_the_timings_hold_it(history: History) -> None:
 
 def test_what_is_measured_is_not_measured_again(history: History) -> None:
     assert history.exits[3] == pytest.ExitCode.OK, history.outputs[3]
-    assert "3 rows are in" in history.outputs[3]
+    assert f"{len(FINISHERS) + 1} rows are in" in history.outputs[3]
     assert "not measured again" in history.outputs[3]
     assert history.folder.run["sessions"][-2]["exit"] == 0
     assert [each["exit"] for each in history.folder.run["sessions"]] == [2, 0, 0, 1], "the killed one could say nothing"
@@ -177,7 +178,7 @@ def test_what_an_implementation_lacks_is_recorded_and_no_failure(history: Histor
 def test_a_contender_that_fails_is_a_row_and_its_race_keeps_every_round(history: History) -> None:
     assert history.exits[4] == pytest.ExitCode.TESTS_FAILED
     assert "kills_itself failed at warm_up: killed by SIGKILL" in history.outputs[4]
-    assert "1 failed, 2 passed" in history.outputs[4], "the failure is one, in no other stage"
+    assert f"1 failed, {len(FINISHERS)} passed" in history.outputs[4], "the failure is one, in no other stage"
     (row,) = (row for row in history.folder.failures() if row["outcome"] == "failed")
     assert row["key"] == key_of(row["asked"])
     assert (row["phase"], row["rounds"]) == ("warm_up", [])
@@ -191,6 +192,19 @@ def test_a_contender_that_fails_is_a_row_and_its_race_keeps_every_round(history:
         )
 
 
+def test_every_block_of_a_race_has_its_conditions(history: History) -> None:
+    """Wrong variant: the readings of one session replace those of the one before."""
+    (races,) = [value for name, value in history.finished["races"].items() if name == history.race]
+    read = {(each["heat"], each["block"]) for each in races["readings"]}
+    finished = {
+        pair
+        for e in history.finished["benchmarks"]
+        for pair in zip(*(e["extra_info"][n] for n in ("heat", "block")), strict=True)
+    }
+    assert read >= finished
+    assert all(each["seconds"] > 0 for each in races["readings"])
+
+
 def test_entries_are_those_of_the_format(history: History) -> None:
     for entry in history.folder.timings():
         info = entry["extra_info"]
@@ -199,7 +213,11 @@ def test_entries_are_those_of_the_format(history: History) -> None:
         assert info["memory"]["peak_bytes"] > info["memory"]["baseline_bytes"] > 1 << 20
         for name in ("build_s", "first_call_s", "call_s", "start_s"):
             assert info[name] > 0
-        assert (info["retraces"], info["items"]) == (0, SMALLEST.parameters["batch"])
+        assert (info["traces"] > 0, info["items"]) == (True, SMALLEST.parameters["batch"])
+        assert info["warm_up"][0] > 0
+        work = info["cost"]
+        assert work["bytes"] > 0
+        assert (work["multiply_adds"] == 0) == (info["asked"]["implementation"] == "control-copy")
         assert info["loops"] * min(entry["stats"]["data"]) >= PLANS["quick"].round_s / 20
         words = shlex.split(info["command"])
         assert words[:5] == ["tox", "run", "-e", "test", "--"]
@@ -211,7 +229,7 @@ def test_pytest_benchmark_compares_the_file(history: History) -> None:
     command = [sys.executable, "-c", program, "compare", str(history.folder.path / "timings.json")]
     compared = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert compared.returncode == 0, compared.stderr
-    assert f"benchmark '{RACE}': 2 tests" in compared.stdout
+    assert f"benchmark '{RACE}': {len(FINISHERS)} tests" in compared.stdout
     for name in ("reference", "without"):
         assert f"test_race[{ITEMS}-{name}-float32]" in compared.stdout
 
