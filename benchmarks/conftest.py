@@ -23,9 +23,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             for workload in metafunc.module.WORKLOADS
             for operation in workload.operations.get(metafunc.config.option.scale, ())
         ]
-        if races and (first := races[0][0]).implementation.name == "reference":
-            # One A/A race per technique: the reference meets itself, and what differs is the noise of this run.
-            races[0].insert(1, replace(first, implementation=replace(first.implementation, name=AGAIN)))
         contenders = [contender for contenders in races for contender in contenders]
         metafunc.parametrize("contender", contenders, ids=str, scope="module")
 
@@ -54,15 +51,10 @@ def race(
         for chosen in contenders
         for precision in (precisions if chosen.name in in_all else precisions[:1])
     ]
-    usual = Contender(
-        workload,
-        operation,
-        implementation(technique, "reference"),
-        precisions[0],
-        option.backend,
-        option.device,
-        option.scale,
-    )
+    reference = implementation(technique, "reference")
+    usual = Contender(workload, operation, reference, precisions[0], option.backend, option.device, option.scale)
+    if usual in entered:  # it meets itself too: what differs between the two is the noise of this race
+        entered.insert(1, replace(usual, implementation=replace(reference, name=AGAIN)))
     entered += [variant.of(usual) for variant in option.contender]
     return [*dict.fromkeys(entered), *controls(entered)]
 
