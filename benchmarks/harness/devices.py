@@ -90,6 +90,19 @@ def synchronizer(backend: str) -> Callable[[Any], None]:
     return lambda _: torch.cuda.synchronize() if torch.cuda.is_available() else None
 
 
+def can_be_waited_for(backend: str, result: Any) -> bool:
+    """Whether `synchronizer` knows when a step that returned this has finished.
+
+    TensorFlow and PyTorch wait for all that was asked of the device, JAX for what it is handed and nothing else: a step
+    that returns nothing would be timed as the request for the work, and not as the work.
+    """
+    if backend != "jax":
+        return True
+    import jax
+
+    return bool(jax.tree_util.tree_leaves(result))
+
+
 def trace_counter(backend: str) -> Callable[[], int] | None:
     """A function that says how many functions have been traced or compiled in this process until now.
 

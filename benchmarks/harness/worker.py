@@ -78,15 +78,25 @@ class Worker:
         return {"build_s": time.perf_counter() - started, "items": int(asked["parameters"]["batch"])}
 
     def first_call(self) -> Message:
-        """Run the step once: tracing, compilation, and whatever else only the first call pays."""
-        return {"first_call_s": self._timed(1)}
+        """Run the step once: tracing, compilation, and whatever else only the first call pays.
+
+        Raises:
+            ValueError: the step's result says nothing about when its work is done.
+        """
+        seconds, result = self._timed(1)
+        if not devices.can_be_waited_for(self.backend, result):
+            raise ValueError(
+                "missing synchronization: the step returns nothing that JAX could wait for, so that only the request for "
+                "its work would be timed; return the arrays that it computes"
+            )
+        return {"first_call_s": seconds}
 
     def warm_up(self, seconds: float, calls: int) -> Message:
         """Run at least so many calls for at least so long; the fastest of the later half calibrates the rounds."""
         deadline = time.perf_counter() + seconds
-        times = [self._timed(1) for _ in range(calls)]
+        times = [self._timed(1)[0] for _ in range(calls)]
         while time.perf_counter() < deadline and len(times) < MOST_WARM_UP_CALLS:
-            times.append(self._timed(1))
+            times.append(self._timed(1)[0])
         self.traces = self.count_traces() if self.count_traces else None
         gc.collect()
         gc.freeze()  # what is alive now stays; collections between rounds have less to look at
@@ -95,7 +105,7 @@ class Worker:
     def round(self, loops: int) -> Message:
         """One round: so many steps between two synchronizations. Returns seconds, and joules if counted, per step."""
         before = self.meter.joules() if self.meter else 0.0
-        seconds = self._timed(loops) / loops
+        seconds = self._timed(loops)[0] / loops
         spent = {}
         if self.meter and seconds * loops >= ROUNDS_PER_MOVE * self.meter.resolution_s:
             spent = {"joules": (self.meter.joules() - before) / loops}
@@ -112,8 +122,8 @@ class Worker:
         again = None if self.count_traces is None or self.traces is None else self.count_traces() - self.traces
         return {"memory": memory, "traces": self.traces, "retraces": again}
 
-    def _timed(self, loops: int) -> float:
-        """Seconds of so many steps, with the device idle on both sides of the clock and the collector off."""
+    def _timed(self, loops: int) -> tuple[float, Any]:
+        """Seconds of so many steps, and the last one's result, with the device idle on both sides of the clock and the collector off."""
         call, synchronize, clock = self.call, self.synchronize, time.perf_counter_ns
         gc.disable()
         try:
@@ -122,7 +132,7 @@ class Worker:
             for _ in range(loops):
                 result = call()
             synchronize(result)
-            return (clock() - started) * 1e-9
+            return (clock() - started) * 1e-9, result
         finally:
             gc.enable()
 

@@ -313,6 +313,18 @@ def test_an_unsynchronized_clock_would_report_too_little(timed: tuple[worker.Wor
     assert contender.round(loops=3)["seconds"] == pytest.approx(Device.ENQUEUE_S)
 
 
+def test_a_step_that_cannot_be_waited_for_is_refused_and_named(timed: tuple[worker.Worker, Device]) -> None:
+    """Wrong variant: what JAX has only been asked for is timed, and looks a hundred times as fast."""
+    jax = pytest.importorskip("jax", reason="JAX is not installed: it alone waits for results and not for the device")
+    contender, device = timed
+    contender.backend = "jax"
+    contender.call = lambda: device.call() and None
+    with pytest.raises(ValueError, match="missing synchronization"):
+        contender.first_call()
+    contender.call = lambda: {"loss": jax.numpy.zeros(())}
+    assert contender.first_call()["first_call_s"] >= 0
+
+
 def test_the_first_call_is_apart_and_a_step_that_is_traced_again_shows(timed: tuple[worker.Worker, Device]) -> None:
     contender, device = timed
     first = contender.first_call()
