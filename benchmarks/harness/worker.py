@@ -86,8 +86,8 @@ class Worker:
         seconds, result = self._timed(1)
         if not devices.can_be_waited_for(self.backend, result):
             raise ValueError(
-                "missing synchronization: the step returns nothing that JAX could wait for, so that only the request for "
-                "its work would be timed; return the arrays that it computes"
+                "missing synchronization: the step returns nothing that JAX could wait for, so that only the request "
+                "for its work would be timed; return the arrays that it computes"
             )
         return {"first_call_s": seconds}
 
@@ -123,7 +123,7 @@ class Worker:
         return {"memory": memory, "traces": self.traces, "retraces": again}
 
     def _timed(self, loops: int) -> tuple[float, Any]:
-        """Seconds of so many steps, and the last one's result, with the device idle on both sides of the clock and the collector off."""
+        """Seconds of so many steps, and the last one's result; the device is idle on both sides, the collector off."""
         call, synchronize, clock = self.call, self.synchronize, time.perf_counter_ns
         gc.disable()
         try:

@@ -172,7 +172,7 @@ def noisy(spread: float) -> Callable[[str], float]:
 
 @pytest.mark.parametrize(("spread", "expected"), [(0.0, 6), (0.003, 6), (0.2, 12)])
 def test_heats_go_on_until_the_ratios_are_known_well_enough(spread: float, expected: int) -> None:
-    """Wrong variant: a fixed number of heats; or one that stops at the first narrow interval, and not three heats on."""
+    """Wrong variant: a fixed number of heats; or one that stops at the first narrow interval, not three later."""
     first, _ = race(Machine(noise=noisy(spread)), replace(PLAN, heats=3, most_heats=12, narrow=0.03))
     results = first.run()
     assert {len({r.heat for r in result.rounds}) for result in results.values()} == {expected}
