@@ -5,7 +5,6 @@ measured again after an edit replaces the old one. Rows of different machines st
 """
 
 import json
-import string
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from reports import comparisons, rates
+from reports import comparisons, conditions, rates, scaling, training
+from reports.places import Run, machine_of, names_of
 from reports.run_folder import Row, RunFolder
+from reports.scaling import Exponent
 from reports.statistics import Rounds, step_time
 
 ASKED = ("technique", "implementation", "backend", "precision", "device", "scale")
@@ -45,6 +46,14 @@ COLUMNS = {
     "precision": comparisons.RATIO_COLUMNS,
     "noise": comparisons.RATIO_COLUMNS,
     "claims": comparisons.CLAIM_COLUMNS,
+    "steadiness": conditions.STEADINESS_COLUMNS,
+    "conditions": conditions.CONDITION_COLUMNS,
+    "host": conditions.HOST_COLUMNS,
+    "exponents": (
+        *("quantity", "place", "technique", "device", "scale", "precision", "operation", "contender", "parameter"),
+        *("setting", "estimate", "low", "high", "first", "last", "sizes", "controlled", "sentence"),
+    ),
+    "training": training.TRAINING_COLUMNS,
     "trials": ("place", *ASKED, "claim", "arm", "condition", "seed", "metric", "value", "seconds"),
     "failures": (
         "place",
@@ -61,20 +70,7 @@ COLUMNS = {
     ),
     "provenance": ("place", "run", "kind", "technique", "row"),
 }
-COLUMNS |= {
-    name: (*columns, *KEPT)
-    for name, columns in COLUMNS.items()
-    if name not in ("ratios", "precision", "noise", "claims")
-}
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run folder: where it lies, where it was measured, and what its ``run.json`` says."""
-
-    path: Path
-    place: str
-    facts: Row
+COLUMNS |= {name: (*COLUMNS[name], *KEPT) for name in ("conformance", "timings", "trials", "failures", "provenance")}
 
 
 @dataclass(frozen=True)
@@ -115,26 +111,34 @@ def read(paths: Iterable[Path]) -> Tables:
         RunFolderError: a path is not a run folder of this format, or a file in it cannot be read.
     """
     folders = [RunFolder.open(path) for path in paths]
-    places = _places([folder.run for folder in folders])
-    runs = [Run(folder.path, places[_machine(folder.run)], folder.run) for folder in folders]
+    places = names_of([folder.run for folder in folders])
+    runs = [Run(folder.path, places[machine_of(folder.run)], folder.run) for folder in folders]
     both = list(zip(runs, folders, strict=True))
     properties = _latest((run, row) for run, folder in both for row in folder.properties())
     trials = _latest((run, row) for run, folder in both for row in folder.trials())
+    timed = [(run, folder.timings_file()) for run, folder in both]
     entries = _latest(
-        (run, entry["extra_info"] | {"data": entry["stats"]["data"]}) for run, f in both for entry in f.timings()
+        (run, entry["extra_info"] | {"data": entry["stats"]["data"]})
+        for run, file in timed
+        for entry in file.get("benchmarks", [])
     )
     finished = {_identity(run, row) for run, row in entries}
     failures = [
         (run, row)
-        for run, row in _latest((run, row) for run, folder in both for row in folder.failures())
+        for run, row in _latest((run, row) for run, file in timed for row in file.get("failures", []))
         if _identity(run, row) not in finished  # a later attempt succeeded
     ]
+    readings = {
+        (run.place, race): held["readings"] for run, file in timed for race, held in file.get("races", {}).items()
+    }
 
     conformance = [_property_row(run, row) for run, row in properties]
     verdicts = _count_failures(conformance)
     samples = [(_timing_row(run, row, verdicts), _rounds(row)) for run, row in entries]
     rates.add_rates(samples)
     ratios = comparisons.ratios(samples)
+    steadiness, watched = conditions.of_races(samples, readings)
+    exponents = [*scaling.exponents(samples), *scaling.memory_exponents(row for row, _ in samples)]
     definitions = {(row["asked"]["technique"], row["asked"]["claim"]): row["definition"] for _, row in trials}
     trial_rows = [line for run, row in trials for line in _trial_rows(run, row)]
     tables = {
@@ -143,6 +147,11 @@ def read(paths: Iterable[Path]) -> Tables:
         "ratios": ratios.implementations,
         "precision": ratios.precisions,
         "noise": ratios.again,
+        "steadiness": steadiness,
+        "conditions": watched,
+        "host": [row for run in runs for row in conditions.of_host(run)],
+        "exponents": [_exponent_row(exponent) for exponent in exponents],
+        "training": training.courses(_trial(run, row) | {"series": row.get("series")} for run, row in trials),
         "claims": comparisons.claims(trial_rows, definitions),
         "trials": trial_rows,
         "failures": [_failure_row(run, row) for run, row in failures],
@@ -156,30 +165,6 @@ def read(paths: Iterable[Path]) -> Tables:
     frames = {name: pd.DataFrame(rows, columns=list(COLUMNS[name])) for name, rows in tables.items()}
     titles = {name: facts.get("title", name) for run in runs for name, facts in run.facts.get("techniques", {}).items()}
     return Tables(runs, frames, titles, definitions, ratios.floors)
-
-
-def _machine(facts: Row) -> tuple[str, str]:
-    return facts["machine_hash"], facts["environment_hash"]
-
-
-def _places(runs: Iterable[Row]) -> dict[tuple[str, str], str]:
-    """A name for every machine and environment: the processor and its cores, with a letter where there are several."""
-    distinct = {_machine(facts): facts["machine"] for facts in runs}
-    names = {key: _machine_name(machine) for key, machine in distinct.items()}
-    if len(names) == 1:
-        return names
-    return {key: f"{letter}: {name}" for letter, (key, name) in zip(_letters(), names.items(), strict=False)}
-
-
-def _letters() -> Iterator[str]:
-    yield from string.ascii_uppercase
-    yield from (f"{first}{second}" for first in string.ascii_uppercase for second in string.ascii_uppercase)
-
-
-def _machine_name(machine: Row) -> str:
-    cores = f"{machine['cores']} cores" if "cores" in machine else ""
-    gpus = ", ".join(machine.get("gpus") or [])
-    return ", ".join(part for part in (str(machine.get("processor", "unknown machine")), cores, gpus) if part)
 
 
 def _identity(run: Run, row: Row) -> tuple[str, str]:
@@ -249,8 +234,8 @@ def _timing_row(run: Run, row: Row, verdicts: dict[tuple[str, ...], tuple[int, i
     time = step_time(rounds)
     memory = row.get("memory") or {}
     baseline, peak = memory.get("baseline_bytes"), memory.get("peak_bytes")
-    # A process's peak never falls: one that did not rise above the baseline measures nothing, and is not zero.
-    net = peak - baseline if peak is not None and baseline is not None and peak > baseline else None
+    net = _net(peak, baseline)
+    by_heat = [_net(each, baseline) for each in memory.get("peak_bytes_by_heat") or []]
     failed, checked = verdicts.get(_contender(common), (None, None))
     return (
         common
@@ -260,8 +245,14 @@ def _timing_row(run: Run, row: Row, verdicts: dict[tuple[str, ...], tuple[int, i
         | {"heats": len(set(rounds.heat.tolist())), "rounds": len(rounds.seconds)}
         | {"memory_bytes": net, "baseline_bytes": baseline, "device_memory_bytes": memory.get("device_peak_bytes")}
         | {"joules": float(np.median(row["joules"])) if row.get("joules") else None, "race": row["race"]}
-        | {"work": json.dumps(row.get("cost") or {}), "properties_failed": failed, "properties_run": checked}
+        | {"properties_failed": failed, "properties_run": checked}
+        | {"work": json.dumps(row.get("cost") or {}), "memory_by_heat": by_heat, "warm_up": row.get("warm_up")}
     )
+
+
+def _net(peak: float | None, baseline: float | None) -> float | None:
+    """Memory above the baseline. A peak never falls: one that did not rise measures nothing, and is not zero."""
+    return peak - baseline if peak is not None and baseline is not None and peak > baseline else None
 
 
 def _failure_row(run: Run, row: Row) -> Row:
@@ -277,13 +268,21 @@ def _failure_row(run: Run, row: Row) -> Row:
     )
 
 
+def _trial(run: Run, row: Row) -> Row:
+    asked = row["asked"]
+    condition = json.dumps(asked.get("condition") or {}, sort_keys=True)
+    return _common(run, row) | {name: asked.get(name) for name in ("claim", "arm", "seed")} | {"condition": condition}
+
+
 def _trial_rows(run: Run, row: Row) -> Iterator[Row]:
     """One line per metric of a trial; a metric that was not finite is kept, as missing."""
-    asked = row["asked"]
-    beside = {name: asked.get(name) for name in ("claim", "arm", "seed")} | {"seconds": row.get("seconds")}
-    condition = json.dumps(asked.get("condition") or {}, sort_keys=True)
     for metric, value in row["metrics"].items():
-        yield _common(run, row) | beside | {"condition": condition, "metric": metric, "value": value}
+        yield _trial(run, row) | {"seconds": row.get("seconds"), "metric": metric, "value": value}
+
+
+def _exponent_row(exponent: Exponent) -> Row:
+    points = {"first": exponent.points[0], "last": exponent.points[-1], "sizes": len(exponent.points)}
+    return vars(exponent) | points | {"sentence": exponent.sentence}
 
 
 def _provenance_row(kind: str, run: Run, row: Row) -> Row:
