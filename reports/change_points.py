@@ -149,11 +149,10 @@ def wander_of(courses: Floats, variance: float, degrees: float, error_rate: floa
     heats, blocks = courses.shape
     if heats == 1:
         return None
-    centred = courses - courses.mean(axis=1, keepdims=True)
-    deviations = centred - np.median(centred, axis=0)  # which one heat alone does not move
     place = (np.arange(blocks) + 0.5) / blocks
-    slow = np.sqrt(2 / blocks) * np.cos(np.pi * np.outer((1, 2), place))  # (2, B), of unit length
-    strength = deviations @ slow.T
+    slow = np.sqrt(2 / blocks) * np.cos(np.pi * np.outer((1, 2), place))  # (2, B), of unit length and mean 0
+    strength = courses @ slow.T  # (H, 2)
+    strength = strength - np.median(strength, axis=0)  # which one heat alone does not move
     energy = np.sort((strength**2).sum(axis=1))[:-1]
     limit = special.fdtri(2 * len(energy), degrees, 1 - error_rate)
     return strength @ slow if energy.mean() / 2 > limit * variance else None
@@ -187,7 +186,7 @@ def partition(courses: Floats, penalties: Floats, shortest: int = 1) -> list[lis
     start = np.zeros((count, 1))
     sums, squares = (np.concatenate([start, np.cumsum(each, axis=1)], axis=1) for each in (courses, courses**2))
     lowest = np.full((count, blocks + 1), np.inf)
-    lowest[:, 0] = -penalties  # the first segment is not a change
+    lowest[:, 0] = 0.0  # that the first segment pays the penalty too is the same for all segmentations
     previous = np.zeros((count, blocks + 1), dtype=np.int64)
     for end in range(shortest, blocks + 1):
         begin = np.arange(end - shortest + 1)
