@@ -4,6 +4,7 @@ What `reports.steadiness` says of a race is kept in two tables: one row per cont
 its contenders had in common. Beside the latter stand the conditions that were read at every block.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -84,7 +85,7 @@ def _read(readings: Sequence[Row]) -> Row:
     return {
         "blocks": len(readings),
         "disturbed": len(disturbed),
-        "causes": causes(disturbed),
+        "causes": json.dumps(causes((cause, 1) for sentence in disturbed for cause in sentence.split("; "))),
         "steal": _mean(readings, "steal"),
         "others": _mean(readings, "others"),
         "load1": float(np.median(load)) if load else None,
@@ -97,26 +98,23 @@ def _mean(readings: Iterable[Row], name: str) -> float | None:
     return sum(share * seconds for share, seconds in known) / sum(seconds for _, seconds in known) if known else None
 
 
-def causes(sentences: Iterable[str]) -> str:
-    """What disturbed a number of blocks: each cause once, at its worst, with the number of blocks that it disturbed.
+def causes(disturbances: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """What disturbed a number of blocks: each cause once, in its worst words, with the number of blocks; most first.
 
-    Sentences are of one cause where they differ in their numbers alone; several causes of a block stand between
-    semicolons.
+    Words are of one cause where they differ in their numbers alone.
+
+    Args:
+        disturbances: words for a cause, and the number of blocks that it disturbed.
     """
-    found: dict[str, list[str]] = {}
-    for sentence in sentences:
-        for cause in sentence.split("; "):
-            found.setdefault(_NUMBER.sub("#", cause), []).append(cause)
-    most_first = sorted(found.values(), key=len, reverse=True)
-    return "; ".join(f"{max(said, key=_numbers)} at worst ({_counted(len(said))})" for said in most_first)
+    found: dict[str, list[tuple[str, int]]] = {}
+    for words, blocks in disturbances:
+        found.setdefault(_NUMBER.sub("#", words), []).append((words, blocks))
+    worst = {max((words for words, _ in said), key=_numbers): sum(n for _, n in said) for said in found.values()}
+    return dict(sorted(worst.items(), key=lambda cause: -cause[1]))
 
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
-def _numbers(sentence: str) -> list[float]:
-    return [float(number) for number in _NUMBER.findall(sentence)]
-
-
-def _counted(blocks: int) -> str:
-    return f"{blocks} block{'s' if blocks != 1 else ''}"
+def _numbers(words: str) -> list[float]:
+    return [float(number) for number in _NUMBER.findall(words)]

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pyarrow as pa
 from reports.comparisons import AGAIN, CONTROLS, PLAIN, REFERENCE
 from reports.plot_kinds import Curve, Curves, Dot, Forest, finite
 from reports.run_folder import Row
-from reports.words import contender, machine_letter
+from reports.words import contender, machine_letter, setting
 from reports.words import operation as operation_words
 
 SCALING_POINTS = 3
@@ -94,6 +95,61 @@ def _scaling_curve(label: str, points: list[tuple[float, Row]]) -> Curve:
     ends = [(1e3 * row["low"], 1e3 * row["high"]) for _, row in points]
     intervals = [pair if math.isfinite(pair[1]) else (time, time) for pair, time in zip(ends, times, strict=True)]
     return Curve(label, [x for x, _ in points], times, intervals)
+
+
+def drift(timings: Sequence[Row]) -> Iterator[Curves]:
+    """The control kernels of one machine over the run, one plot per device: what moves here is the machine."""
+    controls = [row for row in timings if row["implementation"] in CONTROLS and row["seconds"]]
+    for device in dict.fromkeys(row["device"] for row in controls):
+        rows = sorted((row for row in controls if row["device"] == device), key=lambda row: row["when"])
+        times = [datetime.fromisoformat(row["when"]) for row in rows]
+        minutes = [(time - times[0]).total_seconds() / 60 for time in times]
+        unit, size = next(((unit, size) for unit, size in _SPANS if minutes[-1] >= 3 * size), _SPANS[-1])
+        series: dict[str, list[tuple[float, Row]]] = {}
+        for minute, row in zip(minutes, rows, strict=True):
+            precision = f", {row['precision']}" if row["implementation"] == CONTROLS[0] else ""
+            series.setdefault(contender(row) + precision, []).append((minute / size, row))
+        if max(len({x for x, _ in points}) for points in series.values()) > 1:
+            curves = [_drift_curve(name, points) for name, points in series.items()]
+            described = "Step time of the control kernels in each race, over their median of all races."
+            title = "The machine over the run" + (f", {device}" if device != "cpu" else "")
+            yield Curves(title, described, f"{unit} since the first race", "times the median", curves)
+
+
+_SPANS = (("days", 1440), ("hours", 60), ("minutes", 1))
+
+
+def _drift_curve(name: str, points: Sequence[tuple[float, Row]]) -> Curve:
+    usual = float(np.median([row["seconds"] for _, row in points]))
+    return Curve(name, [x for x, _ in points], [row["seconds"] / usual for _, row in points])
+
+
+def training_curves(training: Sequence[Row], definition: Row) -> Iterator[Curves]:
+    """Every series of a claim's trials by step, at the furthest condition: the arms' medians and ranges over seeds."""
+    axis = definition["axis"]
+    at = {condition: json.loads(condition).get(axis) for condition in {row["condition"] for row in training}}
+    furthest = max((c for c, x in at.items() if isinstance(x, int | float)), key=lambda c: (at[c], c), default=None)
+    here = [row for row in training if row["condition"] == furthest]
+    for name in dict.fromkeys(row["series"] for row in here):
+        rows = [row for row in here if row["series"] == name and row["median"] is not None]
+        curves = [
+            Curve(
+                arm,
+                [row["step"] for row in rows if row["arm"] == arm],
+                [row["median"] for row in rows if row["arm"] == arm],
+                [(row["low"], row["high"]) for row in rows if row["arm"] == arm],
+            )
+            for arm in _arms(rows)
+        ]
+        lost = [row["arm"] for row in here if row["series"] == name and row["unusable"]]
+        if not curves or max(len(curve.x) for curve in curves) < 2:
+            continue
+        low, high = min(row["low"] for row in rows), max(row["high"] for row in rows)
+        words = name.replace("_", " ")
+        described = f"Median over seeds and their range, by step of training, at {setting(str(furthest))}."
+        described += f" Seeds that were no longer finite are left out ({', '.join(dict.fromkeys(lost))})." * bool(lost)
+        title = f"{words[:1].upper()}{words[1:]} while training"
+        yield Curves(title, described, "step", "", curves, log_y=low > 0 and high > 100 * low, bands=True)
 
 
 def claim_curves(trials: Sequence[Row], definition: Row) -> Iterator[Curves]:

@@ -149,4 +149,5 @@ def _trust(checked: Sequence[Row], failed: Sequence[str]) -> str:
         )
     count = len({row["property"] for row in checked})
     precisions = len({row["precision"] for row in checked})
-    return f"Its reference passes all {words.properties(count)} in {words.plural(precisions, 'precision')}."
+    passed = "its one property" if count == 1 else f"all {words.properties(count)}"
+    return f"Its reference passes {passed} in {words.plural(precisions, 'precision')}."

@@ -49,7 +49,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Curves:
-    """Curves over one axis."""
+    """Curves over one axis; as bands, their intervals are areas and few points are marked."""
 
     title: str
     description: str
@@ -58,6 +58,7 @@ class Curves:
     curves: Sequence[Curve]
     log_x: bool = False
     log_y: bool = False
+    bands: bool = False
 
 
 @dataclass(frozen=True)

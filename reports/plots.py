@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Sequence
 from html import escape
+from itertools import pairwise
 from typing import Any
 
 import matplotlib
@@ -30,6 +31,7 @@ _VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--rule)"} | {
 }
 
 BILLION = 1e9
+MARKED = 8  # points of a band that have a mark, so that it can be told without its colour
 WIDTH = 4.5  # inches: 430 CSS pixels, two side by side on a desk, one on a phone without tiny letters
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -162,15 +164,22 @@ def _curves(plot: Curves) -> Figure:
                 *zip(*curve.observations, strict=True), marker, color=colour, markersize=3.4, alpha=0.6
             )
             points.set_transform(axes.transData + aside)
-        if curve.intervals:
+        if curve.intervals and plot.bands:
+            lows, highs = zip(*curve.intervals, strict=True)
+            axes.fill_between(curve.x, lows, highs, color=colour, alpha=0.18, linewidth=0)
+        elif curve.intervals:
             axes.vlines(curve.x, *zip(*curve.intervals, strict=True), color=colour, linewidth=1.4)
-        axes.plot(curve.x, curve.y, color=colour, marker=marker, markersize=4, linewidth=1.5, label=curve.name)
+        (line,) = axes.plot(
+            curve.x, curve.y, color=colour, marker=marker, markersize=4, linewidth=1.5, label=curve.name
+        )
+        if plot.bands:
+            line.set_markevery((number, max(1, len(curve.x) // MARKED)))  # beside the others' marks
         if curve.missing:
             top = axes.get_xaxis_transform()  # x in data, y in fractions of the axes
             axes.plot(curve.missing, [0.97] * len(curve.missing), "x", color=colour, transform=top, clip_on=False)
     _limits(axes, plot)
     x_values = sorted({x for curve in plot.curves for x in curve.x})
-    if len(x_values) <= 8:
+    if _apart(x_values, plot.log_x):
         _tick(axes.xaxis, x_values)
     elif plot.log_x:
         _tick(axes.xaxis, round_ticks(*axes.get_xlim()))
@@ -183,6 +192,13 @@ def _curves(plot: Curves) -> Figure:
     axes.grid(color=GRID, linewidth=0.6)
     _legend(figure, axes)
     return figure
+
+
+def _apart(values: Sequence[float], logarithmic: bool) -> bool:
+    """Whether each of these values can have a tick of its own."""
+    places = [math.log(value) for value in values] if logarithmic else values
+    closest = min((high - low for low, high in pairwise(places)), default=1.0)
+    return closest > 0.08 * (places[-1] - places[0]) if places else True
 
 
 def _limits(axes: Axes, plot: Curves) -> None:

@@ -41,6 +41,22 @@ def three_digits(value: float) -> str:
     return f"{value:.{min(max(digits, 0), 6)}f}" if -4 <= digits <= 6 else f"{value:.2e}"
 
 
+def percent(share: float | None) -> str:
+    """A share with up to two significant digits: ``0.34%``, ``5%``, ``34%``, ``120%``."""
+    if share is None or not math.isfinite(share):
+        return NOT_MEASURED
+    return f"{100 * share:.0f}%" if abs(share) >= 0.095 else f"{float(f'{100 * share:.2g}'):.10g}%"
+
+
+def scaled(value: float | None, unit: str) -> str:
+    """An amount with three significant digits and its unit, in thousands or thousandths where that is shorter."""
+    if value is None or not math.isfinite(value):
+        return NOT_MEASURED
+    sizes = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
+    size, prefix = next(((size, prefix) for size, prefix in sizes if abs(value) >= size), (1.0, ""))
+    return f"{three_digits(value / size)} {prefix}{unit}"
+
+
 def mebibytes(value: float | None) -> str:
     """Memory in MiB or GiB; what was not measured says so, and is never zero."""
     if value is None or not value > 0:
@@ -74,6 +90,11 @@ def plural(count: int, noun: str, nouns: str = "") -> str:
 def properties(count: int) -> str:
     """``1 property``, ``2 properties``."""
     return plural(count, "property", "properties")
+
+
+def all_pass(count: int) -> str:
+    """``all 4 pass``; of one property ``its one passes``."""
+    return "its one passes" if count == 1 else f"all {count} pass"
 
 
 def contender(row: Mapping[str, Any]) -> str:
