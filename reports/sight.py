@@ -113,7 +113,8 @@ def _machine(races: Sequence[Row]) -> str:
         return ""
     steady, moved = sum(race["machine"] == MachineVerdict.STEADY for race in races), sum(map(_moved, races))
     unknown = len(races) - steady - moved
-    said = f"In {words.plural(len(races), 'race')}, the machine was steady in {steady or 'none'} and moved in {moved or 'none'}"
+    said = f"In {words.plural(len(races), 'race')}, the machine was steady in {steady or 'none'}"
+    said += f" and moved in {moved or 'none'}"
     return f"{said}{f'; in {unknown} there was too little to tell' if unknown else ''}."
 
 
@@ -142,10 +143,8 @@ def _settled(contenders: Iterable[Row]) -> str:
     if not verdicts:
         return ""
     few = verdicts.count(Verdict.TOO_FEW)
-    steady, other = verdicts.count(Verdict.STEADY), len(verdicts) - few - verdicts.count(Verdict.STEADY)
-    said = (
-        f"Of {words.plural(len(verdicts), 'contender')}, {steady or 'none'} ran steadily and {other or 'none'} did not"
-    )
-    return (
-        f"{said}{', as their step times say' if other else ''}{f'; {few} ran too few rounds to tell' if few else ''}."
-    )
+    steady = verdicts.count(Verdict.STEADY)
+    other = len(verdicts) - few - steady
+    said = f"Of {words.plural(len(verdicts), 'contender')}, {steady or 'none'} ran steadily"
+    said += f" and {other or 'none'} did not{', as is said beside their step times' if other else ''}"
+    return f"{said}{f'; {few} ran too few rounds to tell' if few else ''}."

@@ -149,7 +149,7 @@ def read(paths: Iterable[Path]) -> Tables:
         "noise": ratios.again,
         "steadiness": steadiness,
         "conditions": watched,
-        "host": [row for run in runs for row in conditions.of_host(run)],
+        "host": [row for run in {run.path: run for run in runs}.values() for row in conditions.of_host(run)],
         "exponents": [_exponent_row(exponent) for exponent in exponents],
         "training": training.courses(_trial(run, row) | {"series": row.get("series")} for run, row in trials),
         "claims": comparisons.claims(trial_rows, definitions),

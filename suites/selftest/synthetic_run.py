@@ -6,21 +6,20 @@ that the tests can ask for it back; noise has the levels that real runs have: pr
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from reports.run_folder import PROPERTIES, TRIALS, Row, RunFolder, key_of
+from suites.selftest.synthetic_races import conditions, timing_entries
+from suites.selftest.synthetic_rows import PRECISIONS, USUAL, WHEN, Machine, row_of, setting
 
-PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
-WHEN = "2026-11-22T10:00:00+00:00"
-
-STEP_S = {"train": 0.031, "inference": 0.009, "gradient": 0.024}
-SPEED = {"float32": 1.0, "mixed_float16": 2.4, "mixed_bfloat16": 0.8}
-NETWORKS = {"residual": {"reference": 1.0, "keras": 1.3, "without": 0.9}}
-ATTENTION = {"additive_attention": {"reference": 1.0, "keras": 0.95, "without": 0.4}}
+HOST = (
+    {"name": "steal time", "state": "noisy", "found": "3% of the CPU time", "advice": "Take cores of your own."},
+    {"name": "swap", "state": "good", "found": "none in use", "advice": ""},
+    {"name": "turbo", "state": "unknown", "found": "not readable here", "advice": ""},
+)
 PROPERTIES_OF = {
     "residual": ("counts_are_exact", "zero_last_scale_is_identity", "logits_are_float32", "strides_halve"),
     "additive_attention": (
@@ -32,18 +31,7 @@ PROPERTIES_OF = {
 }
 
 
-@dataclass(frozen=True)
-class Machine:
-    """An invented machine."""
-
-    name: str = "Invented CPU @ 2.00GHz"
-    slowness: float = 1.0
-    seed: int = 0
-
-
-def write_run(
-    path: Path, machine: Machine = Machine(), *, parts: str = "properties timings failures trials"
-) -> RunFolder:
+def write_run(path: Path, machine: Machine = USUAL, *, parts: str = "properties timings failures trials") -> RunFolder:
     """Write a whole run, or only some of its parts; the same machine always gives the same numbers."""
     folder = begin(path, machine)
     if "properties" in parts:
@@ -55,11 +43,12 @@ def write_run(
     entries = list(timing_entries(machine)) if "timings" in parts else []
     failures = [failure_row()] if "failures" in parts else []
     if entries or failures:
-        folder.write_timings({"benchmarks": entries, "failures": failures, "version": "5.3.1"})
+        kept = {"benchmarks": entries, "failures": failures, "races": conditions(entries), "version": "5.3.1"}
+        folder.write_timings(kept)
     return folder
 
 
-def begin(path: Path, machine: Machine = Machine()) -> RunFolder:
+def begin(path: Path, machine: Machine = USUAL) -> RunFolder:
     """An empty run folder of an invented machine."""
     facts = {
         "scale": "quick",
@@ -73,6 +62,7 @@ def begin(path: Path, machine: Machine = Machine()) -> RunFolder:
         "environment": {"system": "Linux 6.1", "python": "3.11.2", "tensorflow-cpu": "2.21.0", "keras": "3.15.1"},
         "machine_hash": key_of({"name": machine.name}),
         "environment_hash": "e" * 16,
+        "host": list(HOST),
         "lock_hash": "10c4" * 4,
         "git": {"revision": "0123456789abcdef0123456789abcdef01234567", "dirty": False},
         "techniques": {
@@ -84,25 +74,6 @@ def begin(path: Path, machine: Machine = Machine()) -> RunFolder:
     session = {"started": WHEN, "finished": "2026-11-22T10:05:30+00:00", "exit": 0, "arguments": ["--scale", "quick"]}
     folder.write_run({**folder.run, "sessions": [session]})
     return folder
-
-
-def row_of(asked: Row, when: str = WHEN) -> Row:
-    """The four fields that all rows share."""
-    command = f"python -m pytest suites --select {key_of(asked)} --precision {asked.get('precision')}"
-    return {"key": key_of(asked), "asked": asked, "when": when, "command": command}
-
-
-def setting(technique: str, implementation: str, precision: str) -> Row:
-    """The fields that what is asked has in every kind of row."""
-    return {
-        "technique": technique,
-        "implementation": implementation,
-        "backend": "tensorflow",
-        "precision": precision,
-        "device": "cpu",
-        "scale": "quick",
-        "source": "5" * 16,
-    }
 
 
 def property_rows() -> Iterator[Row]:
@@ -136,75 +107,6 @@ def property_row(asked: Row, name: str, outcome: str | None = None, **beside: An
         | broken
         | beside
     )
-
-
-def timing_entries(machine: Machine = Machine()) -> Iterator[Row]:
-    """Residual training on two workloads, attention at six source lengths."""
-    workloads = {
-        ("residual", "resnet20-digits"): {"depth": 20, "batch": 32},
-        ("residual", "resnet20-images32"): {"depth": 20, "batch": 64},
-        **{
-            ("additive_attention", f"length-{n}"): {"source_length": n, "batch": 16}
-            for n in (16, 32, 64, 128, 256, 512, 1024)
-        },
-    }
-    rng = np.random.default_rng(machine.seed)
-    for (technique, workload), parameters in workloads.items():
-        cost = 1.0 + parameters.get("source_length", 200) / 100
-        for operation, step in STEP_S.items():
-            times = {
-                (implementation, precision): machine.slowness * cost * step * ratio * SPEED[precision]
-                for implementation, ratio in (NETWORKS | ATTENTION)[technique].items()
-                for precision in PRECISIONS
-            }
-            yield from race(rng, technique, workload, parameters, operation, times)
-
-
-def race(
-    rng: np.random.Generator,
-    technique: str,
-    workload: str,
-    parameters: Row,
-    operation: str,
-    times: dict[tuple[str, str], float],
-    heats: int = 4,
-    blocks: int = 3,
-) -> Iterator[Row]:
-    """One race: palindromic blocks under a drift that all contenders share, and noise of process, block and round."""
-    samples: dict[tuple[str, str], list[tuple[float, int, int]]] = {name: [] for name in times}
-    for heat in range(heats):
-        process = {name: rng.normal(0, 0.006) for name in times}
-        for block in range(blocks):
-            turns = [*times, *reversed(times)]
-            start = 0.2 * rng.normal()
-            for turn, name in enumerate(turns):
-                drift = start + 0.1 * turn / len(turns)
-                seconds = times[name] * math.exp(drift + process[name] + rng.normal(0, 0.01))
-                samples[name].append((seconds, heat, block))
-    for (implementation, precision), rounds in samples.items():
-        asked = setting(technique, implementation, precision)
-        asked |= {"workload": workload, "parameters": parameters, "operation": operation, "seed": 0}
-        yield timing_entry(asked, rounds)
-
-
-def timing_entry(asked: Row, rounds: list[tuple[float, int, int]], **beside: Any) -> Row:
-    """One entry as pytest-benchmark writes it, with the extra fields of the harness."""
-    seconds, heat, block = (list(column) for column in zip(*rounds, strict=True))
-    group = f"{asked['technique']}/{asked['workload']}/{asked['operation']}"
-    peak = (600 if asked["precision"] == "float32" else 450) << 20
-    info = row_of(asked) | {
-        "race": group.replace("/", "-"),
-        "heat": heat,
-        "block": block,
-        "loops": 3,
-        "build_s": 1.2,
-        "first_call_s": 2.3,
-        "traces": 1,
-        "memory": {"baseline_bytes": 320 << 20, "peak_bytes": None if asked["operation"] == "inference" else peak},
-        "items": 32,
-    }
-    name = f"{group}[{asked['implementation']}-{asked['precision']}]"
-    return {"group": group, "name": name, "fullname": name, "stats": {"data": seconds}, "extra_info": info | beside}
 
 
 def failure_row() -> Row:
@@ -258,7 +160,13 @@ def trial_rows(seed: int = 0, seeds: int = 5) -> Iterator[Row]:
                 asked |= {"claim": "shortcuts_carry", "arm": arm, "condition": {"depth": depth}, "seed": trial}
                 yield row_of(asked) | {
                     "metrics": {"loss": math.nan if diverged else loss, "gradient": gradient},
-                    "series": {"loss": [2.3, 1.1, loss]},
+                    "series": {"training_loss": training(loss, math.nan if diverged else 0.0)},
                     "seconds": 3.5,
                     "definition": claim_definition(),
                 }
+
+
+def training(last: float, lost: float, steps: int = 40) -> list[float]:
+    """A loss that falls from 2.3 to its last value; with NaN for `lost` it is lost half way."""
+    course = [last + (2.3 - last) * math.exp(-step / 6) for step in range(steps)]
+    return [loss + lost * (step >= steps // 2) for step, loss in enumerate(course)]
