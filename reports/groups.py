@@ -48,9 +48,9 @@ def by_race(rows: Sequence[Row], failures: Sequence[Row]) -> list[Group]:
 def _reading_order(row: Row) -> tuple[Any, ...]:
     """The reference first, "without" and the controls last; float32 before the mixed precisions; the usual way first.
 
-    The controls of all precisions stand together: they are the machine's, not a precision's.
+    Controls are the machine's, not a precision's: each stands with its like of the other precisions.
     """
     name = row["implementation"]
     rank = _READ.index(name if name in _READ else "")
-    precision = words.precision_order(row["precision"])
-    return name in CONTROLS, precision, rank, name, row["backend"], row["variation"]
+    control = rank if name in CONTROLS else 0
+    return control, words.precision_order(row["precision"]), rank, name, row["backend"], row["variation"]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from reports.run_folder import Row
 from reports.statistics import Floats
-from suites.selftest.synthetic_rows import PRECISIONS, USUAL, Machine, row_of, setting
+from suites.selftest.synthetic_rows import PRECISIONS, USUAL, WHEN, Machine, row_of, setting
 
 STEP_S = {"train": 0.031, "inference": 0.009, "gradient": 0.024}
 SPEED = {"float32": 1.0, "mixed_float16": 2.4, "mixed_bfloat16": 0.8}
@@ -48,7 +49,7 @@ from the seventh block of the second heat on."""
 
 
 def timing_entries(machine: Machine = USUAL) -> Iterator[Row]:
-    """Residual training on two workloads, attention at seven source lengths.
+    """Residual training on two workloads, attention at seven source lengths, a race a minute.
 
     The two races of residual training are `LONG`.
     """
@@ -60,7 +61,7 @@ def timing_entries(machine: Machine = USUAL) -> Iterator[Row]:
             for n in (16, 32, 64, 128, 256, 512, 1024)
         },
     }
-    rng = np.random.default_rng(machine.seed)
+    rng, began = np.random.default_rng(machine.seed), datetime.fromisoformat(WHEN)
     for (technique, workload), parameters in workloads.items():
         cost = 1.0 + parameters.get("source_length", 200) / 100
         for operation, step in STEP_S.items():
@@ -74,7 +75,10 @@ def timing_entries(machine: Machine = USUAL) -> Iterator[Row]:
             if workload == "resnet20-digits":
                 times[("reference", "float32", "threads=1")] = usual * ONE_THREAD
             long = LONG.get((workload, operation), {})
-            yield from race(rng, technique, workload, parameters, operation, times, **long)
+            for entry in race(rng, technique, workload, parameters, operation, times, **long):
+                entry["extra_info"]["when"] = began.isoformat()
+                yield entry
+            began += timedelta(minutes=1)
 
 
 def controls(machine: Machine) -> dict[Named, float]:
