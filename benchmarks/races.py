@@ -64,6 +64,8 @@ def test_race(
     benchmark.params = {"contender": str(contender)}  # pytest-benchmark keeps what JSON can hold
     cost = costs.of(contender)
     facts = summary(result) | ({"cost": vars(cost)} if cost else {})
+    if why := contender.implementation.why_faster(contender.backend):
+        facts["why_faster"] = why
     benchmark.extra_info.update(row_of(request.node, race=track.race_of(contender), **facts))
     clock: Recorded = request.node.get_closest_marker("benchmark").kwargs["timer"]
     benchmark.pedantic(clock.player([each.seconds for each in result.rounds]), rounds=len(result.rounds))

@@ -22,7 +22,7 @@ from reports.statistics import (
 from reports.verdicts import Speed
 
 RATIO_COLUMNS = (
-    *("place", "technique", "device", "scale", "workload", "parameters", "operation"),
+    *("place", "technique", "device", "scale", "workload", "parameters", "operation", "seed"),
     *("implementation", "backend", "precision", "variation", "baseline", "baseline_backend", "baseline_precision"),
     *("ratio", "low", "high", "p", "q", "slower_share", "units", "basis", "verdict", "memory_ratio", "key"),
     "baseline_key",
@@ -85,7 +85,8 @@ class Ratios:
             the same in the usual way.
         precisions: every mixed precision over float32 of the same implementation.
         again: the reference over itself, the A/A races.
-        floors: by machine, the smallest ratio that its A/A races could tell from noise, see `noise_floor`.
+        floors: by machine, the smallest ratio that its A/A races could tell from noise, see `noise_floor`. A verdict
+            also has to go beyond what the A/A pair of its own race showed, which may have been disturbed.
     """
 
     implementations: list[Row]
@@ -99,7 +100,7 @@ def ratios(samples: Iterable[Sample]) -> Ratios:
     races: dict[tuple[Any, ...], list[Sample]] = defaultdict(list)
     for row, rounds in samples:
         if row["implementation"] not in CONTROLS:
-            races[tuple(row[name] for name in _RACE)].append((row, rounds))
+            races[_race(row)].append((row, rounds))
     implementations: list[Row] = []
     precisions: list[Row] = []
     again: list[Row] = []
@@ -112,25 +113,31 @@ def ratios(samples: Iterable[Sample]) -> Ratios:
             plain = _of(race, row["implementation"], row, PLAIN) if mixed else None
             if plain and plain[0]["backend"] == row["backend"]:
                 precisions.append(_compare(sample, plain))
-    rows = implementations + precisions + again
-    intervals = _moderated(rows)
-    floors = _floors(rows[-len(again) :] if again else [], intervals[-len(again) :] if again else [])
-    q_values = false_discovery([ratio.p for ratio in intervals[: len(intervals) - len(again)]]).tolist()
-    q_values += [1.0] * len(again)  # that these do not differ is known
-    for row, ratio, q in zip(rows, intervals, q_values, strict=True):
+    compared = implementations + precisions
+    intervals = _moderated(compared + again)
+    for row, ratio in zip(compared + again, intervals, strict=True):
         row |= {name: getattr(ratio, name) for name in ("low", "high", "p", "units", "basis")}
-        verdict = verdicts.of_ratio(ratio, q, floors.get(row["place"]))
-        row |= {"ratio": ratio.estimate, "q": q, "verdict": verdict.value}
+        row["ratio"] = ratio.estimate
+    floors, own = _floors(again)
+    q_values = false_discovery([row["p"] for row in compared]).tolist()
+    q_values += [1.0] * len(again)  # that these do not differ is known
+    for row, ratio, q in zip(compared + again, intervals, q_values, strict=True):
+        floor = max(own.get(_race(row), 1.0), floors.get(row["place"], 1.0))
+        row |= {"q": q, "verdict": verdicts.of_ratio(ratio, q, floor).value}
     return Ratios(implementations, precisions, again, floors)
 
 
-def _floors(rows: Sequence[Row], intervals: Sequence[Interval]) -> dict[str, float]:
-    """The noise floor of every machine that has an A/A race."""
-    estimates: dict[str, list[float]] = defaultdict(list)
-    for row, interval in zip(rows, intervals, strict=True):
-        if math.isfinite(interval.estimate):
-            estimates[row["place"]].append(interval.estimate)
-    return {place: noise_floor(found) for place, found in estimates.items()}
+def _race(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in _RACE)
+
+
+def _floors(again: Iterable[Row]) -> tuple[dict[str, float], dict[tuple[Any, ...], float]]:
+    """What A/A races could tell from noise: on each machine, and the difference that each race itself showed."""
+    own = {_race(row): max(row["ratio"], 1 / row["ratio"]) for row in again if math.isfinite(row["ratio"])}
+    by_place: dict[str, list[float]] = defaultdict(list)
+    for race, ratio in own.items():
+        by_place[race[0]].append(ratio)
+    return {place: noise_floor(found) for place, found in by_place.items()}, own
 
 
 def _baseline(race: Sequence[Sample], row: Row) -> Sample | None:

@@ -48,7 +48,7 @@ class Worth(StrEnum):
     UNTESTED = "benefit not tested"
 
 
-def of_ratio(ratio: Interval, q: float, floor: float | None = None) -> Speed:
+def of_ratio(ratio: Interval, q: float, floor: float = 1.0) -> Speed:
     """What a ratio amounts to.
 
     Different means that the interval leaves out 1, that the finding survives false-discovery control, and that the
@@ -59,14 +59,13 @@ def of_ratio(ratio: Interval, q: float, floor: float | None = None) -> Speed:
     Args:
         ratio: of the contender's time to the baseline's.
         q: the false-discovery adjusted p-value of "the ratio is 1".
-        floor: the smallest ratio above 1 that the run could tell from noise, if it held A/A races.
+        floor: the smallest ratio that the run could tell from noise; 1 where it held no A/A race.
     """
-    seen = 1.0 if floor is None else floor
-    if q <= DISCOVERY_RATE and ratio.low > 1 and ratio.estimate > seen:
+    if q <= DISCOVERY_RATE and ratio.low > 1 and ratio.estimate > floor:
         return Speed.SLOWER
-    if q <= DISCOVERY_RATE and ratio.high < 1 and ratio.estimate < 1 / seen:
+    if q <= DISCOVERY_RATE and ratio.high < 1 and ratio.estimate < 1 / floor:
         return Speed.FASTER
-    if ratio.low >= 1 / MARGIN and ratio.high <= MARGIN and seen <= MARGIN:
+    if ratio.low >= 1 / MARGIN and ratio.high <= MARGIN and floor <= MARGIN:
         return Speed.EQUIVALENT
     return Speed.UNDECIDED
 

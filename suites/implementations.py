@@ -70,6 +70,12 @@ class Implementation:
         """Properties that this implementation is known to break, by property name; loads the module of a peer."""
         return getattr(self.load(), "KNOWN_DEFECTS", {}) if self.is_peer else {}
 
+    def why_faster(self, backend: str) -> str | None:
+        """Why a peer is faster than the reference, where it is: its literal ``WHY_FASTER``, by backend."""
+        path = _find(self.module) if self.is_peer else None
+        reasons: Mapping[str, str] = (path and _literal(path, "WHY_FASTER")) or {}
+        return reasons.get(backend)
+
     @property
     def digest(self) -> str:
         """Digest of the sources that this implementation depends on."""
@@ -93,11 +99,15 @@ def backends(technique: str) -> tuple[str, ...]:
 
     Its peers run on their own backends all the same.
     """
-    tree = ast.parse((ROOT / "reference" / f"{technique}.py").read_bytes())
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and [getattr(target, "id", "") for target in node.targets] == ["BACKENDS"]:
-            return tuple(ast.literal_eval(node.value))
-    return BACKENDS
+    return tuple(_literal(ROOT / "reference" / f"{technique}.py", "BACKENDS") or BACKENDS)
+
+
+def _literal(path: Path, name: str) -> Any:
+    """What a module assigns to a name at its top level, read without importing it; ``None`` where it does not."""
+    for node in ast.parse(path.read_bytes()).body:
+        if isinstance(node, ast.Assign) and [getattr(target, "id", "") for target in node.targets] == [name]:
+            return ast.literal_eval(node.value)
+    return None
 
 
 def peer_sources(technique: str) -> list[str]:

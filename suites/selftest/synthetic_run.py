@@ -160,13 +160,13 @@ def trial_rows(seed: int = 0, seeds: int = 5) -> Iterator[Row]:
                 asked |= {"claim": "shortcuts_carry", "arm": arm, "condition": {"depth": depth}, "seed": trial}
                 yield row_of(asked) | {
                     "metrics": {"loss": math.nan if diverged else loss, "gradient": gradient},
-                    "series": {"training_loss": training(loss, math.nan if diverged else 0.0)},
+                    "series": {"training_loss": training(loss, diverged)},
                     "seconds": 3.5,
                     "definition": claim_definition(),
                 }
 
 
-def training(last: float, lost: float, steps: int = 40) -> list[float]:
-    """A loss that falls from 2.3 to its last value; with NaN for `lost` it is lost half way."""
+def training(last: float, diverges: bool, steps: int = 40) -> list[float]:
+    """A loss that falls from 2.3 to its last value, or is lost half way."""
     course = [last + (2.3 - last) * math.exp(-step / 6) for step in range(steps)]
-    return [loss + lost * (step >= steps // 2) for step, loss in enumerate(course)]
+    return [math.nan if diverges and step >= steps // 2 else loss for step, loss in enumerate(course)]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from suites import provenance
-from suites.implementations import BACKENDS, DEVICES, PRECISIONS
+from suites.implementations import BACKENDS, DEVICES, PRECISIONS, implementation
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -110,3 +110,12 @@ def test_every_technique_has_its_files_in_every_room(technique: str) -> None:
     ]
     assert [path for path in wanted if not (ROOT / path).is_file()] == []
     assert f"(reference/{technique}.py) | [properties](suites/properties/test_{technique}.py) |" in README
+
+
+def test_reasons_for_faster_peers_are_read_without_an_import() -> None:
+    """Wrong variant: the reason is lost, or given on a backend where it does not hold."""
+    peer = implementation("dot_product_attention", "torch")
+    assert "fused kernel" in str(peer.why_faster("torch"))
+    assert peer.why_faster("tensorflow") is None
+    assert implementation("dot_product_attention", "reference").why_faster("torch") is None
+    assert implementation("residual", "keras").why_faster("tensorflow") is None

@@ -40,6 +40,12 @@ FILL: dict[str, Callable[..., Any]] = {
     "he_uniform": lambda w, **how: torch.nn.init.kaiming_uniform_(w, nonlinearity="relu", **how),
 }
 
+WHY_FASTER = {
+    "torch": "It fills one array in place from a generator with state. The reference draws from a seed, as Keras's "
+    "stateless random numbers do on every backend, and scales in a second pass."
+}
+"""Why it is faster than the reference, by backend, where a race says that it is."""
+
 
 def initializer(scheme: str, *, kind: str | None = None, seed: int | None = None) -> Callable[..., Any]:
     """The function of `torch.nn.init` for a scheme, with a generator of its own where a seed is given."""

@@ -1,0 +1,41 @@
+"""Steps with a fault each, for the harness to find and the report to name; they wait busily, so that times are known."""
+
+import itertools
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+STEP_S = 0.004
+
+COURSES: dict[str, Callable[[int, random.Random], float]] = {
+    "steady": lambda _call, _rng: 1.0,
+    "slower with every call": lambda call, _rng: 1 + 0.002 * call,
+    "a step half way": lambda call, _rng: 1.0 if call < 60 else 1.1,
+    "two levels": lambda _call, rng: rng.choice((1.0, 1.15)),
+    "a long warm-up": lambda call, _rng: 1.3 if call < 24 else 1.0,
+}
+"""How many times as long as `STEP_S` a call takes, by its number."""
+
+
+def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:  # noqa: ARG001
+    """A step with the fault that `operation` names."""
+    if operation == "retrace":
+        return _retraced()
+    course, calls, rng = COURSES[operation], itertools.count(), random.Random(f"{seed}/{time.time_ns()}")
+
+    def wait() -> None:
+        end = time.perf_counter() + STEP_S * course(next(calls), rng)
+        while time.perf_counter() < end:
+            pass
+
+    return wait
+
+
+def _retraced() -> Callable[[], Any]:
+    """A compiled function that is handed another Python number in every call, and is traced for each."""
+    import tensorflow as tf
+
+    numbers = itertools.count()
+    double = tf.function(lambda number: tf.constant(2.0) * number)
+    return lambda: double(next(numbers))

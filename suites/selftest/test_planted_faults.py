@@ -1,0 +1,81 @@
+"""Planted faults, from real processes to the words of the report: each is found, named, and blamed on its contender."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from benchmarks.harness.client import Server, Site
+from benchmarks.harness.conditions import Conditions, busy_neighbour
+from benchmarks.harness.lockstep import PLANS, Entrant, Race, Result
+from reports import steadiness
+from reports.steadiness import Verdict
+from suites.selftest import faults
+
+PLAN = replace(
+    PLANS["quick"], heats=3, most_heats=3, blocks=40, heat_s=60.0, round_s=1e-9, warm_up_s=0.0, warm_up_calls=3
+)
+NAMED = {
+    "steady": Verdict.STEADY,
+    "slower with every call": Verdict.DRIFTING,
+    "a step half way": Verdict.STEPPED,
+    "two levels": Verdict.BIMODAL,
+    "a long warm-up": Verdict.WARMING_UP,
+}
+
+
+class Unkept:
+    """A journal that keeps nothing."""
+
+    def write(self, entry: Mapping[str, Any]) -> None:
+        """Forget it."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A preloaded server."""
+    server = Server(Site("tensorflow", "cpu"))
+    yield server
+    server.close()
+
+
+def race(server: Server, names: list[str], plan: Any = PLAN, **options: Any) -> dict[str, Result]:
+    """One contender per fault."""
+    asked = {"technique": "faults", "implementation": "reference", "backend": "tensorflow", "precision": "float32"}
+    asked |= {"device": "cpu", "scale": "quick", "seed": 0}
+    sizes = {"parameters": {"batch": 1}}
+    entrants = [Entrant(name, asked | sizes | {"operation": name}, faults.__name__, faults.__name__) for name in names]
+    return Race(entrants, lambda _: server, plan, Unkept(), **options).run()
+
+
+def test_courses_are_named_and_blamed_on_whom_they_belong_to(server: Server) -> None:
+    """Wrong variants: no verdict at all; or a contender's drift is taken for the machine's, and blamed on the others."""
+    names = [*NAMED, "retrace"]
+    results = race(server, names)
+    assert "traced or compiled again" in str(results["retrace"].failure)
+    verdicts, _ = steadiness.of_race([results[name].rounds_of() for name in NAMED])
+    found = {name: verdict.verdict for name, verdict in zip(NAMED, verdicts, strict=True)}
+    assert found == NAMED, {name: verdict.sentence for name, verdict in zip(NAMED, verdicts, strict=True)}
+    assert verdicts[2].ratio == pytest.approx(1.1, abs=0.03)
+
+
+def test_a_busy_neighbour_is_named_in_the_blocks_that_it_disturbs(server: Server) -> None:
+    """Wrong variant: our own workers are the neighbours, so that every block is disturbed or none is."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    try:
+        sampler = Conditions("cpu")
+        readings: list[str | None] = []
+
+        def conditions(own: Any) -> dict[str, Any]:
+            readings.append(busy_neighbour(sampler.read(own)))
+            return {}
+
+        race(server, ["steady", "two levels"], replace(PLAN, heats=1, most_heats=1, round_s=0.1), conditions=conditions)
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    assert sum(reading is not None for reading in readings[1:]) > 0.8 * (len(readings) - 1)
