@@ -25,7 +25,7 @@ SHARES = 0.5, 0.25
 """Of the rates of the matrix product and of memory, what the reference of the residual networks reaches in float32."""
 
 WATTS = 30.0
-NEIGHBOUR = "other processes kept 1.3 of 2 cores busy; the hypervisor gave 3% of the CPU time to others"
+NEIGHBOUR = "other processes kept 1.3 of 2 cores busy; the hypervisor gave 4% of the CPU time to others"
 
 Named = tuple[str, ...]
 """A contender of a race: implementation, precision, and ``name=value`` where it runs in another way."""
@@ -150,7 +150,7 @@ def conditions(entries: Iterable[Row]) -> Row:
         busy = {(1, 3), (1, 4)} if info["race"] == "residual-resnet20-images32-train" else set()
         readings = [
             {"heat": heat, "block": block, "seconds": 0.2, "cores": 2.0, "load1": 1.2}
-            | {"steal": 0.03 if (heat, block) in busy else 0.0, "others": 0.65 if (heat, block) in busy else 0.02}
+            | {"steal": 0.04 if (heat, block) in busy else 0.0, "others": 0.65 if (heat, block) in busy else 0.02}
             | ({"disturbed": NEIGHBOUR} if (heat, block) in busy else {})
             for heat, block in dict.fromkeys(zip(info["heat"], info["block"], strict=True))
         ]
