@@ -23,6 +23,16 @@ class Group:
     rows: Sequence[Row]
     failures: Sequence[Row]
 
+    @property
+    def contenders(self) -> list[Row]:
+        """The rows but those of control kernels."""
+        return [row for row in self.rows if row["implementation"] not in CONTROLS]
+
+    @property
+    def controls(self) -> list[Row]:
+        """The rows of control kernels."""
+        return [row for row in self.rows if row["implementation"] in CONTROLS]
+
 
 def grouped(rows: Iterable[Row], by: Sequence[Any]) -> dict[tuple[Any, ...], list[Row]]:
     """Rows by some of their fields, or functions of them, in order of first appearance."""

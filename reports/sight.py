@@ -86,13 +86,13 @@ def _floor(floor: float | None, races: int) -> str:
     equivalent = f" Nothing here can be called equivalent, which takes a floor below {words.percent(MARGIN - 1)}."
     return (
         f"The smallest difference that this run could tell from noise is {smallest}: identical contenders stay within "
-        f"it in {CONFIDENCE:.0%} of races. {rests}{few}. No verdict undercuts it."
+        f"it in {CONFIDENCE:.0%} of races. {rests}{few}. No verdict undercuts it, or what the A/A pair of its own race showed."
         f"{equivalent if floor > MARGIN else ''}"
     )
 
 
-FEW_RACES = 6
-"""With so many A/A races the noise floor is within a quarter of what endlessly many would make it: t(6) is 2.45."""
+FEW_RACES = 12
+"""With so many A/A races the noise floor is a quarter above what endlessly many would make it: t(12/2) is 2.45."""
 
 
 def _checked(host: Sequence[Row]) -> str:

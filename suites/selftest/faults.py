@@ -1,6 +1,7 @@
-"""Steps with a fault each, for the harness to find and the report to name; they wait busily, so that times are known."""
+"""Steps with a fault each, for the harness to find and the report to name. They wait busily: their times are known."""
 
 import itertools
+import math
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -10,10 +11,10 @@ STEP_S = 0.004
 
 COURSES: dict[str, Callable[[int, random.Random], float]] = {
     "steady": lambda _call, _rng: 1.0,
-    "slower with every call": lambda call, _rng: 1 + 0.002 * call,
-    "a step half way": lambda call, _rng: 1.0 if call < 60 else 1.1,
-    "two levels": lambda _call, rng: rng.choice((1.0, 1.15)),
-    "a long warm-up": lambda call, _rng: 1.3 if call < 24 else 1.0,
+    "slower with every call": lambda call, _rng: 1 + 0.005 * call,
+    "a step half way": lambda call, _rng: 1.0 if call < 44 else 1.3,
+    "two levels": lambda _call, rng: rng.choice((1.0, 1.4)),
+    "a long warm-up": lambda call, _rng: 1.6 if call < 20 else 1.0,
 }
 """How many times as long as `STEP_S` a call takes, by its number."""
 
@@ -25,7 +26,8 @@ def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int)
     course, calls, rng = COURSES[operation], itertools.count(), random.Random(f"{seed}/{time.time_ns()}")
 
     def wait() -> None:
-        end = time.perf_counter() + STEP_S * course(next(calls), rng)
+        # Real steps differ by about 1%; times that are equal to the last digit would have a shape of their own.
+        end = time.perf_counter() + STEP_S * course(next(calls), rng) * math.exp(rng.gauss(0, 0.01))
         while time.perf_counter() < end:
             pass
 

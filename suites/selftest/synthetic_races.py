@@ -71,7 +71,9 @@ def timing_entries(machine: Machine = USUAL) -> Iterator[Row]:
                 for implementation, ratio in (NETWORKS | ATTENTION)[technique].items()
                 for precision in PRECISIONS
             }
-            times |= {("again", "float32"): usual} | controls(machine)
+            if operation != "gradient":
+                times["again", "float32"] = usual
+            times |= controls(machine)
             if workload == "resnet20-digits":
                 times[("reference", "float32", "threads=1")] = usual * ONE_THREAD
             long = LONG.get((workload, operation), {})

@@ -103,7 +103,7 @@ def test_tables_sort_by_number_and_say_so(browser: Chromium, report: Path) -> No
         )
         timed = [group[:-CONTROLS] for group in groups]
         assert all(group == sorted(group, reverse=sign < 0) for group in timed)
-        assert all(len(group) == 10 for group in timed)  # three contenders at three precisions, and the A/A twin
+        assert {len(group) for group in timed} == {9, 10}  # three contenders at three precisions, and an A/A twin
 
 
 def test_filter_theme_and_links_work(browser: Chromium, report: Path) -> None:
