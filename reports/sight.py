@@ -86,7 +86,8 @@ def _floor(floor: float | None, races: int) -> str:
     equivalent = f" Nothing here can be called equivalent, which takes a floor below {words.percent(MARGIN - 1)}."
     return (
         f"The smallest difference that this run could tell from noise is {smallest}: identical contenders stay within "
-        f"it in {CONFIDENCE:.0%} of races. {rests}{few}. No verdict undercuts it, or what the A/A pair of its own race showed."
+        f"it in {CONFIDENCE:.0%} of races. {rests}{few}. No verdict undercuts it, or what the A/A pair of its own race "
+        f"showed."
         f"{equivalent if floor > MARGIN else ''}"
     )
 
