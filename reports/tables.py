@@ -40,7 +40,7 @@ COLUMNS = {
         *("seconds", "low", "high", "basis", "heats", "rounds", "loops", "items", "first_call_s", "build_s", "traces"),
         *("memory_bytes", "baseline_bytes", "device_memory_bytes", "joules"),
         *rates.COLUMNS,
-        *("properties_failed", "properties_run"),
+        *("properties_failed", "properties_run", "why_faster"),
     ),
     "ratios": comparisons.RATIO_COLUMNS,
     "precision": comparisons.RATIO_COLUMNS,
@@ -245,7 +245,7 @@ def _timing_row(run: Run, row: Row, verdicts: dict[tuple[str, ...], tuple[int, i
         | {"heats": len(set(rounds.heat.tolist())), "rounds": len(rounds.seconds)}
         | {"memory_bytes": net, "baseline_bytes": baseline, "device_memory_bytes": memory.get("device_peak_bytes")}
         | {"joules": float(np.median(row["joules"])) if row.get("joules") else None, "race": row["race"]}
-        | {"properties_failed": failed, "properties_run": checked}
+        | {"properties_failed": failed, "properties_run": checked, "why_faster": row.get("why_faster")}
         | {"work": json.dumps(row.get("cost") or {}), "memory_by_heat": by_heat, "warm_up": row.get("warm_up")}
     )
 

@@ -181,6 +181,20 @@ def test_another_way_is_compared_with_the_usual(read: tables.Tables, page: str) 
     assert f"{words.factor(ratio['ratio'])} {words.factor_interval(ratio['low'], ratio['high'])} slower" in row
 
 
+def test_a_faster_peer_says_why_where_it_is_faster(tmp_path: Path) -> None:
+    """Wrong variants: the reason left out, or given for a peer that is slower here."""
+    rng, usual = np.random.default_rng(2), {("reference", "float32"): 0.02}
+    faster, slower = (
+        list(races.race(rng, "residual", name, {}, "train", {**usual, ("torch", "float32"): seconds}, heats=8))
+        for name, seconds in (("fast", 0.01), ("slow", 0.03))
+    )
+    for entry in (faster[1], slower[1]):
+        entry["extra_info"]["why_faster"] = "one fused kernel"
+    page = render_page(written(tmp_path / "run", [*faster, *slower]))
+    assert [row.count('title="one fused kernel">why') for row in rows_of(page, "fast")] == [0, 1]
+    assert [row.count("one fused kernel") for row in rows_of(page, "slow")] == [0, 0]
+
+
 def test_shares_of_the_machine_name_what_they_are_of(page: str) -> None:
     """Wrong variants: the smaller share, a share of nothing known, or the number of products where work is known."""
     reference = next(text_of(row) for row in rows_of(page, LONG) if "reference" in row)
