@@ -183,11 +183,13 @@ def test_another_way_is_compared_with_the_usual(read: tables.Tables, page: str) 
 
 def test_a_faster_peer_says_why_where_it_is_faster(tmp_path: Path) -> None:
     """Wrong variants: the reason left out, or given for a peer that is slower here."""
-    rng, usual = np.random.default_rng(2), {("reference", "float32"): 0.02}
-    faster, slower = (
-        list(races.race(rng, "residual", name, {}, "train", {**usual, ("torch", "float32"): seconds}, heats=8))
-        for name, seconds in (("fast", 0.01), ("slow", 0.03))
-    )
+    rng = np.random.default_rng(2)
+
+    def against(seconds: float, workload: str) -> list[Row]:
+        times: dict[races.Named, float] = {("reference", "float32"): 0.02, ("torch", "float32"): seconds}
+        return list(races.race(rng, "residual", workload, {}, "train", times, heats=8))
+
+    faster, slower = against(0.01, "fast"), against(0.03, "slow")
     for entry in (faster[1], slower[1]):
         entry["extra_info"]["why_faster"] = "one fused kernel"
     page = render_page(written(tmp_path / "run", [*faster, *slower]))
