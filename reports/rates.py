@@ -40,7 +40,7 @@ def add_rates(samples: Iterable[Sample]) -> None:
                 continue
             if matmul := controls.get((MATMUL, row["precision"])):
                 row["in_matmuls"], row["matmul_share"] = _beside(sample, matmul, "multiply_adds")
-            if copies:
+            if copies and row["bytes"]:
                 _, row["memory_share"] = _beside(sample, copies[0], "bytes")
 
 
