@@ -34,6 +34,7 @@ class Plan:
         least_blocks: blocks of a heat at least, whatever they cost.
         heat_s: seconds of rounds in a heat, after which no further block is begun.
         round_s: seconds that a round lasts at least, by its number of steps.
+        lead_in_s: seconds of steps before a round that are not timed, at least; none where a step lasts `LONG_STEP_S`.
         warm_up_s: seconds of warm-up at least.
         warm_up_calls: steps of warm-up at least.
         limit_s: seconds that a contender may take to build, for its first call, and for a warm-up or round.
@@ -46,14 +47,20 @@ class Plan:
     blocks: int
     least_blocks: int
     heat_s: float
-    round_s: float = 0.01
+    round_s: float = 0.003  # short against what disturbs it: a block of long rounds is never undisturbed
+    lead_in_s: float = 0.005
     warm_up_s: float = 0.2
     warm_up_calls: int = 3
     limit_s: float = 300.0
 
 
+LONG_STEP_S = 0.1
+"""A step of this length fills the caches in a small part of it, and one more before each round would be dear."""
+
 PLANS = {
-    "quick": Plan(heats=3, most_heats=12, race_s=4.0, narrow=0.03, blocks=8, least_blocks=2, heat_s=1.2, warm_up_s=0.1),
+    "quick": Plan(
+        heats=3, most_heats=12, race_s=4.0, narrow=0.03, blocks=40, least_blocks=2, heat_s=1.0, warm_up_s=0.1
+    ),
     "standard": Plan(
         heats=5,
         most_heats=30,
@@ -265,11 +272,18 @@ class Race:
                 arguments: dict[str, Fact] = {"build": asked, "warm_up": dict.fromkeys(asked, warm_up)}.get(action, {})
                 for key, reply in self._together(asked, workers, action, arguments).items():
                     self.results[key].facts[-1] |= reply if alone or action == "build" else {}
-        for key in workers:
-            facts = self.results[key].facts
-            call_s = next((fact["call_s"] for fact in facts if "call_s" in fact), None)
-            if call_s is not None:
-                facts[-1]["loops"] = max(1, math.ceil(self.plan.round_s / call_s))
+        calls = {key: s for key in self.results if (s := self._call_s(key)) is not None}
+        for key in calls.keys() & workers.keys():
+            # What a round costs beside its steps must be shared among equally many by whoever is compared: contenders
+            # that are about as fast as the first have its number of steps, others that of the nearest power of two.
+            first = next(iter(calls.values()))
+            usual = first * 2.0 ** round(math.log2(calls[key] / first))
+            lead_in = math.ceil(self.plan.lead_in_s / usual) if usual < LONG_STEP_S else 0
+            self.results[key].facts[-1] |= {"loops": max(1, math.ceil(self.plan.round_s / usual)), "lead_in": lead_in}
+
+    def _call_s(self, key: str) -> float | None:
+        """Seconds that a step took when its contender warmed up alone, in its first heat."""
+        return next((fact["call_s"] for fact in self.results[key].facts if "call_s" in fact), None)
 
     def _together(
         self, keys: Iterable[str], workers: dict[str, Worker], action: str, arguments: Mapping[str, Fact]
@@ -292,8 +306,8 @@ class Race:
             random.Random(f"{heat}/{block}").shuffle(running)
             rounds = []
             for key in [*running, *reversed(running)]:
-                loops = self.results[key].facts[-1]["loops"]
-                if reply := self._attempt(key, workers, "round", loops=loops):
+                steps = {name: self.results[key].facts[-1][name] for name in ("loops", "lead_in")}
+                if reply := self._attempt(key, workers, "round", **steps):
                     measured = Round(heat, block, reply["seconds"], reply.get("joules"))
                     rounds.append((key, measured.seconds, measured.joules))
                     self.results[key].rounds.append(measured)

@@ -100,7 +100,7 @@ def pair(server: Server, kind: str, number: int, slowdown: int, seconds: float) 
     ]
     entrants = [Entrant(name, each, __spec__.name, __spec__.name) for name, each in zip("ab", asked, strict=True)]
     # Time is the only limit, and is kept: the last heat is begun only if it can be finished.
-    plan = replace(PLANS["quick"], heats=0, most_heats=1000, narrow=0.0, blocks=1000, heat_s=0.5, warm_up_s=0.05)
+    plan = replace(PLANS["quick"], heats=0, most_heats=1000, narrow=0.0, blocks=1000, heat_s=0.8, warm_up_s=0.05)
     race, deadline = Race(entrants, lambda _: server, plan, Unkept()), time.monotonic() + seconds
     while time.monotonic() + race.heat_s < deadline:
         race.heat()

@@ -20,7 +20,6 @@ from reports.statistics import (
     known_well_enough,
     moderate,
     noise_floor,
-    pseudomedian,
     slower_share,
     step_ratio,
 )
@@ -183,18 +182,6 @@ def test_no_verdict_undercuts_the_floor() -> None:
     assert of_ratio(same, 1.0, floor=MARGIN + 0.001) == Speed.UNDECIDED
     faster = Interval(1 / 1.03, 1 / 1.04, 1 / 1.02, 1e-9, 9, "heats")
     assert of_ratio(faster, 1e-9, floor=1.02) == Speed.FASTER
-
-
-def test_the_pseudomedian_shrugs_off_disturbed_blocks_and_wastes_little_where_none_is() -> None:
-    """Wrong variants: the mean, which one block moves; the median, whose variance is half as large again."""
-    rng = np.random.default_rng(6)
-    samples = rng.normal(0, 1, (4000, 15))
-    ours = np.var([pseudomedian(each) for each in samples])
-    assert ours < 1.15 * np.var(samples.mean(axis=1))
-    assert ours < 0.8 * np.var(np.median(samples, axis=1))
-    samples[:, :3] += 1000.0
-    assert np.mean([abs(pseudomedian(each)) < 2 for each in samples]) > 0.99
-    assert pseudomedian(np.array([3.0])) == 3.0
 
 
 def test_the_share_of_slower_blocks_is_an_effect_size() -> None:

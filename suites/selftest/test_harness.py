@@ -33,6 +33,7 @@ PLAN = Plan(
     heat_s=60.0,
     round_s=1e-9,
     warm_up_s=0.0,
+    lead_in_s=0.0,
     warm_up_calls=3,
     limit_s=15.0,
 )

@@ -16,7 +16,15 @@ from reports.steadiness import Verdict
 from suites.selftest import faults
 
 PLAN = replace(
-    PLANS["quick"], heats=3, most_heats=3, blocks=40, heat_s=60.0, round_s=1e-9, warm_up_s=0.0, warm_up_calls=3
+    PLANS["quick"],
+    heats=3,
+    most_heats=3,
+    blocks=40,
+    heat_s=60.0,
+    round_s=1e-9,
+    warm_up_s=0.0,
+    warm_up_calls=3,
+    lead_in_s=0.0,
 )
 NAMED = {
     "steady": Verdict.STEADY,
@@ -62,8 +70,8 @@ def server() -> Iterator[Server]:
 
 def race(server: Server, names: list[str], plan: Any = PLAN, **options: Any) -> dict[str, Result]:
     """One contender per fault."""
-    asked: dict[str, Any] = {"technique": "faults", "implementation": "reference", "backend": "tensorflow", "precision": "float32"}
-    asked |= {"device": "cpu", "scale": "quick", "seed": 0}
+    asked: dict[str, Any] = {"technique": "faults", "implementation": "reference", "backend": "tensorflow"}
+    asked |= {"precision": "float32", "device": "cpu", "scale": "quick", "seed": 0}
     sizes = {"parameters": {"batch": 1}}
     entrants = [Entrant(name, asked | sizes | {"operation": name}, faults.__name__, faults.__name__) for name in names]
     return Race(entrants, lambda _: server, plan, Unkept(), **options).run()

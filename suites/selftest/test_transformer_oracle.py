@@ -7,7 +7,7 @@ import pytest
 
 from suites.properties.numerics import gamma
 from suites.properties.oracles import transformer as oracle
-from suites.properties.transformer_cases import BlockCase
+from suites.properties.transformer_block_cases import BlockCase
 
 
 def ours(case: BlockCase) -> np.ndarray:
