@@ -31,6 +31,12 @@ KNOWN_DEFECTS = {
     "misfits_of_blocks_are_refused": KnownDefect("Heads that do not divide D are accepted, with D // N as their size."),
 }
 
+WHY_FASTER = {
+    "torch": "Its attention is that of Keras, which is one fused kernel there. The reference takes the steps of the formula "
+    "one after the other, so that each can be read."
+}
+"""Why it is faster than the reference, by backend, where a race says that it is."""
+
 
 def sinusoidal_positions(length: int, size: int, start: int = 0) -> Any:
     """`keras_hub.layers.SinePositionEncoding` in float32: `(length, size)`."""
