@@ -32,7 +32,7 @@ KNOWN_DEFECTS = {
 }
 
 WHY_FASTER = {
-    "torch": "Its attention is that of Keras, which is one fused kernel there. The reference takes the steps of the formula "
+    "torch": "Its attention is that of Keras, which is one fused kernel. The reference takes the steps of the formula "
     "one after the other, so that each can be read."
 }
 """Why it is faster than the reference, by backend, where a race says that it is."""
