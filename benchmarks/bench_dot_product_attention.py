@@ -1,6 +1,5 @@
 """Races of self-attention over growing lengths, and of attention by blocks against the whole."""
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from benchmarks import costs
 from benchmarks.races import test_race  # noqa: F401 - the one test function; pytest collects it here
 from benchmarks.workload import OPERATIONS, Workload
 from suites.implementations import NotProvided
+from suites.subjects import parameters_of
 
 SIZES = {"heads": 4, "head_size": 16}
 LENGTHS = {128: 16, 512: 4, 1024: 2, 2048: 1}
@@ -79,7 +79,7 @@ def cost(parameters: Mapping[str, int], operation: str, *, without: bool = False
 def layer(subject: Any, parameters: Mapping[str, int], **options: int) -> Any:
     """The layer of an implementation, if it takes the options."""
     for name in options:
-        if name not in inspect.signature(subject.MultiHeadAttention).parameters:
+        if name not in parameters_of(subject.MultiHeadAttention):
             raise NotProvided(f"MultiHeadAttention takes no `{name}`")
     return subject.MultiHeadAttention(parameters["heads"], parameters["head_size"], dtype=subject.precision, **options)
 

@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -112,13 +112,13 @@ def _tree(variant: Variant, value: str) -> Variant:
         if found is None:
             raise ValueError(f"tree={value}: neither a revision that git knows here, nor a folder with `reference/`")
         name = found.decode().strip()[:12]
-        archive = _git("archive", name, "reference")
+        archive = _git("archive", "--format=zip", name, "reference")
         if archive is None:
             raise ValueError(f"tree={value}: revision {name} has no folder `reference/`")
 
         def unpack(folder: Path) -> None:
-            with tarfile.open(fileobj=BytesIO(archive)) as files:
-                files.extractall(folder, filter="data")
+            with zipfile.ZipFile(BytesIO(archive)) as files:
+                files.extractall(folder)
 
         tree = _kept(name, unpack)
     return replace(variant, tree=str(tree), variation=variant.variation | {"tree": name})

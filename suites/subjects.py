@@ -1,6 +1,8 @@
 """One implementation under test: what a property-based test receives as ``subject``."""
 
 import functools
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,3 +75,14 @@ class Subject:
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002 - the signature is fixed
         """How Hypothesis shows a subject in a failing example."""
         printer.text(str(self))
+
+
+def parameters_of(called: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """The parameters of a function, or of a class, by name.
+
+    Asked of a Keras layer's class that inherits its ``__init__``, older patch releases of Python 3.11 answer with the
+    ``__new__`` of all layers, which takes anything; so a class's ``__init__`` is asked.
+    """
+    if isinstance(called, type):
+        return dict(list(inspect.signature(called.__init__).parameters.items())[1:])  # type: ignore[misc]
+    return inspect.signature(called).parameters

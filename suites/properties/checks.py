@@ -1,12 +1,12 @@
 """What every technique's properties do with a statement, ask of a function first, and keep quiet about."""
 
 import contextlib
-import inspect
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from suites.implementations import NotProvided
+from suites.subjects import parameters_of
 
 
 def check(holds: Any, message: str) -> None:
@@ -18,7 +18,7 @@ def check(holds: Any, message: str) -> None:
 
 def takes(function: Callable[..., Any], name: str) -> bool:
     """Whether a callable has a parameter of this name, or takes any keyword."""
-    parameters: Mapping[str, inspect.Parameter] = inspect.signature(function).parameters
+    parameters = parameters_of(function)
     return name in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
 
 

@@ -1,7 +1,6 @@
 """What is drawn for the properties of multi-head attention, and how a layer is called with it."""
 
 import functools
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +14,12 @@ from suites.properties.arrays import eighths, masks
 from suites.properties.checks import check, takes
 from suites.properties.dot_product_attention_cases import Printed, quiet, shaped
 from suites.properties.oracles import dot_product_attention as oracle
-from suites.subjects import Subject
+from suites.subjects import Subject, parameters_of
 
 
 def offers(subject: Subject, name: str) -> bool:
     """Whether the layer is made with an option of this name; a layer takes any keyword, and refuses it later."""
-    return name in inspect.signature(subject.MultiHeadAttention).parameters
+    return name in parameters_of(subject.MultiHeadAttention)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

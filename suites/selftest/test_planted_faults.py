@@ -69,25 +69,40 @@ def server() -> Iterator[Server]:
 
 
 def race(server: Server, names: list[str], plan: Any = PLAN, **options: Any) -> dict[str, Result]:
-    """One contender per fault."""
+    """One contender per fault, in the order of the names."""
     asked: dict[str, Any] = {"technique": "faults", "implementation": "reference", "backend": "tensorflow"}
     asked |= {"precision": "float32", "device": "cpu", "scale": "quick", "seed": 0}
     sizes = {"parameters": {"batch": 1}}
-    entrants = [Entrant(name, asked | sizes | {"operation": name}, faults.__name__, faults.__name__) for name in names]
+    entrants = [
+        Entrant(f"{number} {name}", asked | sizes | {"operation": name}, faults.__name__, faults.__name__)
+        for number, name in enumerate(names)
+    ]
     return Race(entrants, lambda _: server, plan, Unkept(), **options).run()
 
 
-def test_courses_are_named_and_blamed_on_whom_they_belong_to(server: Server) -> None:
-    """Wrong variants: no verdict at all; or a contender's drift is taken for the machine's, and others are blamed."""
+@pytest.mark.parametrize("fault", NAMED)
+def test_a_course_is_named_and_blamed_on_whom_it_belongs_to(server: Server, fault: str) -> None:
+    """Wrong variants: no verdict at all; or a contender's course is taken for the machine's, and others are blamed."""
     disturbed = Disturbed()
-    results = race(server, [*NAMED, "retrace"], conditions=disturbed)
-    assert "traced or compiled again" in str(results["retrace"].failure)
-    verdicts, _ = steadiness.of_race([results[name].rounds_of() for name in NAMED])
-    found = {name: verdict.verdict for name, verdict in zip(NAMED, verdicts, strict=True)}
-    if found != NAMED and disturbed.share > 0.2:
-        pytest.skip(f"other processes kept this machine busy in {disturbed.share:.0%} of the blocks; found {found}")
-    assert found == NAMED, {name: verdict.sentence for name, verdict in zip(NAMED, verdicts, strict=True)}
-    assert verdicts[2].ratio == pytest.approx(1.3, abs=0.05)
+    results = race(server, [fault, "steady", "steady", "steady"], conditions=disturbed)
+    verdicts, _ = steadiness.of_race([result.rounds_of() for result in results.values()])
+    said = [verdict.sentence for verdict in verdicts]
+    # What one heat alone shows of the others is an event, which a real machine may well have had.
+    blamed = [verdict.verdict for verdict in verdicts[1:] if verdict.heat is None]
+    right = verdicts[0].verdict is NAMED[fault] and set(blamed) <= {Verdict.STEADY}
+    if not right and disturbed.share > 0.2:
+        pytest.skip(f"other processes kept this machine busy in {disturbed.share:.0%} of the blocks; it says: {said}")
+    assert right, said
+    if fault == "a step half way":
+        assert verdicts[0].ratio == pytest.approx(1.3, abs=0.05)
+
+
+def test_a_step_that_is_traced_in_every_call_is_an_error_row(server: Server) -> None:
+    """Wrong variant: its times are kept, and are those of tracing."""
+    plan = replace(PLAN, heats=1, most_heats=1, blocks=2)
+    retraced, steady = race(server, ["retrace", "steady"], plan).values()
+    assert "traced or compiled again" in str(retraced.failure)
+    assert steady.failure is None
 
 
 def test_a_busy_neighbour_is_named_in_the_blocks_that_it_disturbs(server: Server) -> None:
