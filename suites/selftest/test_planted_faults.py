@@ -27,7 +27,6 @@ PLAN = replace(
     lead_in_s=0.0,
 )
 NAMED = {
-    "steady": Verdict.STEADY,
     "slower with every call": Verdict.DRIFTING,
     "a step half way": Verdict.STEPPED,
     "two levels": Verdict.BIMODAL,
@@ -81,18 +80,16 @@ def race(server: Server, names: list[str], plan: Any = PLAN, **options: Any) -> 
 
 
 @pytest.mark.parametrize("fault", NAMED)
-def test_a_course_is_named_and_blamed_on_whom_it_belongs_to(server: Server, fault: str) -> None:
-    """Wrong variants: no verdict at all; or a contender's course is taken for the machine's, and others are blamed."""
+def test_a_course_of_real_processes_is_named(server: Server, fault: str) -> None:
+    """Wrong variant: a contender's course is taken for the machine's."""
     disturbed = Disturbed()
     results = race(server, [fault, "steady", "steady", "steady"], conditions=disturbed)
     verdicts, _ = steadiness.of_race([result.rounds_of() for result in results.values()])
     said = [verdict.sentence for verdict in verdicts]
-    # What one heat alone shows of the others is an event, which a real machine may well have had.
-    blamed = [verdict.verdict for verdict in verdicts[1:] if verdict.heat is None]
-    right = verdicts[0].verdict is NAMED[fault] and set(blamed) <= {Verdict.STEADY}
-    if not right and disturbed.share > 0.2:
+    # Of the others nothing is asked: what a real machine does to them is no plant. Simulations ask it.
+    if verdicts[0].verdict is not NAMED[fault] and disturbed.share > 0.2:
         pytest.skip(f"other processes kept this machine busy in {disturbed.share:.0%} of the blocks; it says: {said}")
-    assert right, said
+    assert verdicts[0].verdict is NAMED[fault], said
     if fault == "a step half way":
         assert verdicts[0].ratio == pytest.approx(1.3, abs=0.05)
 
