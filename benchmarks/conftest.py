@@ -55,7 +55,7 @@ def race(
     usual = Contender(workload, operation, reference, precisions[0], option.backend, option.device, option.scale)
     if usual in entered:  # it meets itself too: what differs between the two is the noise of this race
         entered.insert(1, replace(usual, implementation=replace(reference, name=AGAIN)))
-    entered += [variant.of(usual) for variant in option.contender]
+    entered += [varied for variant in option.contender if (varied := variant.of(usual))]
     return [*dict.fromkeys(entered), *controls(entered)]
 
 

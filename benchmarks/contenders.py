@@ -5,6 +5,7 @@ is refused at the start.
 """
 
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -17,7 +18,15 @@ from io import BytesIO
 from pathlib import Path
 
 from benchmarks.workload import Contender
-from suites.implementations import BACKENDS, PRECISIONS, ROOT, implementation
+from suites.implementations import (
+    BACKENDS,
+    PRECISIONS,
+    ROOT,
+    backends,
+    implementation,
+    peer_sources,
+    techniques,
+)
 
 VERSIONS = ("python", "tensorflow", "keras", "jax", "torch", "numpy")
 """What is asked of another interpreter, and told apart by."""
@@ -63,11 +72,16 @@ class Variant:
     python: str = ""
     tree: str = ""
 
-    def of(self, usual: Contender) -> Contender:
-        """The contender that differs from the usual one in what was asked for."""
-        chosen = usual.implementation
+    def of(self, usual: Contender) -> Contender | None:
+        """The contender that differs from the usual one as was asked for; ``None`` where the technique has none."""
+        chosen, technique = usual.implementation, usual.workload.technique
         if self.implementation:
-            chosen = implementation(usual.workload.technique, self.implementation)
+            of_others = {source for other in techniques() for source in peer_sources(other)}
+            if self.implementation in of_others - set(peer_sources(technique)):
+                return None
+            chosen = implementation(technique, self.implementation)
+        elif self.backend and self.backend not in backends(technique):
+            return None
         return replace(
             usual,
             implementation=chosen,
@@ -91,6 +105,8 @@ def parse(text: str) -> Variant:
         if not equals or name not in SETTINGS or not value:
             raise ValueError(f"got {part!r}, expected one or several, with commas, of: {settings()}")
         variant = SETTINGS[name][1](variant, value)
+    if variant.backend and not variant.python and importlib.util.find_spec(variant.backend) is None:
+        raise ValueError(f"backend={variant.backend}: it is not installed here; pip install -e '.[{variant.backend}]'")
     return variant
 
 

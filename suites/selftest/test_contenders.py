@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import contenders
-from benchmarks.contenders import parse
+from benchmarks.contenders import Variant, parse
 from benchmarks.workload import Contender, Workload
 from suites.implementations import ROOT, implementation
 
@@ -42,10 +42,30 @@ def test_what_cannot_be_is_refused_before_anything_is_measured(text: str, said: 
 def test_settings_combine_and_are_what_the_row_is_asked() -> None:
     """Wrong variant: the second setting replaces the first; or a contender has the usual one's key."""
     varied = parse("threads=1, xla=on,precision=mixed_float16").of(USUAL)
+    assert varied is not None
     assert varied.asked()["variation"] == {"threads": "1", "xla": "on"}
     assert varied.precision == "mixed_float16"
     assert "variation" not in USUAL.asked(), "the usual rows keep the keys that they had"
-    assert parse("backend=torch,implementation=keras").of(USUAL).implementation.name == "keras"
+    peer = parse("precision=float32,implementation=keras").of(USUAL)
+    assert peer is not None
+    assert peer.implementation.name == "keras"
+
+
+def test_a_technique_that_has_no_such_contender_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong variants: the whole session ends, since one of eleven techniques lacks a peer; or a typing error passes."""
+    assert parse("implementation=grain").of(USUAL) is None, "grain has pipelines, and no initializers"
+    assert Variant("", backend="jax").of(USUAL) is not None
+    monkeypatch.setattr(contenders, "backends", lambda _: ("tensorflow",))
+    assert Variant("", backend="jax").of(USUAL) is None
+    with pytest.raises(ValueError, match="no implementation 'kears'"):
+        parse("implementation=kears").of(USUAL)
+
+
+def test_a_backend_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong variant: its server says so, after the races before it."""
+    monkeypatch.setattr(contenders.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(ValueError, match="backend=jax: it is not installed here"):
+        parse("backend=jax")
 
 
 def test_a_revision_is_named_by_its_commit_and_holds_its_references(
@@ -60,7 +80,9 @@ def test_a_revision_is_named_by_its_commit_and_holds_its_references(
     assert variant.variation == {"tree": head[:12]}
     shown = subprocess.run(["git", "show", "HEAD:reference/residual.py"], cwd=ROOT, capture_output=True, check=True)
     assert Path(variant.tree, "reference", "residual.py").read_bytes() == shown.stdout
-    assert not any(str(tmp_path) in str(value) for value in variant.of(USUAL).asked().values())
+    varied = variant.of(USUAL)
+    assert varied is not None
+    assert not any(str(tmp_path) in str(value) for value in varied.asked().values())
     assert [path.name for path in tmp_path.iterdir()] == [head[:12]], "nothing unfinished is left"
 
 
