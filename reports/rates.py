@@ -6,7 +6,6 @@ is faster. Where a step's own work is known, the same comparison gives shares: o
 matrix product reaches, and of the bytes per second that moving memory reaches.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -16,29 +15,29 @@ from reports.statistics import step_ratio
 
 MATMUL, COPY = CONTROLS
 COLUMNS = ("multiply_adds", "bytes", "rate", "in_matmuls", "matmul_share", "memory_share")
+"""The first two are known of the work itself; the others are added here."""
 
 
 def add_rates(samples: Iterable[Sample]) -> None:
-    """Add `COLUMNS` to the rows of timings; what cannot be told is ``None``.
+    """Add the rest of `COLUMNS` to the rows of timings; what cannot be told is ``None``.
 
     ``rate`` is in multiply-adds per second; ``in_matmuls`` how many control products a step lasts;
     the shares are between 0 and 1, but for work that the caches serve faster than memory can.
     """
     races: dict[tuple[Any, ...], list[Sample]] = defaultdict(list)
     for row, rounds in samples:
+        row.update(dict.fromkeys(COLUMNS[2:]))
         races[row["place"], rounds.race].append((row, rounds))
     for race in races.values():
-        controls = {(row["implementation"], row["precision"]): (row, rounds) for row, rounds in race}
-        copies = [sample for (name, _), sample in controls.items() if name == COPY]
+        matmuls = {row["precision"]: (row, rounds) for row, rounds in race if row["implementation"] == MATMUL}
+        copies = [sample for sample in race if sample[0]["implementation"] == COPY]
         for sample in race:
             row, _ = sample
-            work = json.loads(row.pop("work"))
-            row |= dict.fromkeys(COLUMNS) | work
-            if row.get("multiply_adds") and row["seconds"]:
+            if row["multiply_adds"] and row["seconds"]:
                 row["rate"] = row["multiply_adds"] / row["seconds"]
             if row["implementation"] in CONTROLS:
                 continue
-            if matmul := controls.get((MATMUL, row["precision"])):
+            if matmul := matmuls.get(row["precision"]):
                 row["in_matmuls"], row["matmul_share"] = _beside(sample, matmul, "multiply_adds")
             if copies and row["bytes"]:
                 _, row["memory_share"] = _beside(sample, copies[0], "bytes")
@@ -48,5 +47,5 @@ def _beside(sample: Sample, control: Sample, work: str) -> tuple[float, float | 
     """How many of the control's steps a step lasts, and its rate of some work as a share of the control's."""
     (row, rounds), (control_row, control_rounds) = sample, control
     ratio = step_ratio(rounds, control_rounds).estimate
-    own, its = row.get(work), (control_row.get(work) or json.loads(control_row.get("work") or "{}").get(work))
+    own, its = row[work], control_row[work]
     return ratio, own / its / ratio if own and its else None

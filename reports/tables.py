@@ -122,12 +122,7 @@ def read(paths: Iterable[Path]) -> Tables:
         for run, file in timed
         for entry in file.get("benchmarks", [])
     )
-    finished = {_identity(run, row) for run, row in entries}
-    failures = [
-        (run, row)
-        for run, row in _latest((run, row) for run, file in timed for row in file.get("failures", []))
-        if _identity(run, row) not in finished  # a later attempt succeeded
-    ]
+    failures = _unfinished(timed, entries)
     readings = {
         (run.place, race): held["readings"] for run, file in timed for race, held in file.get("races", {}).items()
     }
@@ -165,6 +160,13 @@ def read(paths: Iterable[Path]) -> Tables:
     frames = {name: pd.DataFrame(rows, columns=list(COLUMNS[name])) for name, rows in tables.items()}
     titles = {name: facts.get("title", name) for run in runs for name, facts in run.facts.get("techniques", {}).items()}
     return Tables(runs, frames, titles, definitions, ratios.floors)
+
+
+def _unfinished(timed: Iterable[tuple[Run, Row]], entries: Iterable[tuple[Run, Row]]) -> list[tuple[Run, Row]]:
+    """The failures of contenders that no later attempt finished."""
+    finished = {_identity(run, row) for run, row in entries}
+    failures = _latest((run, row) for run, file in timed for row in file.get("failures", []))
+    return [(run, row) for run, row in failures if _identity(run, row) not in finished]
 
 
 def _identity(run: Run, row: Row) -> tuple[str, str]:
@@ -233,6 +235,7 @@ def _timing_row(run: Run, row: Row, verdicts: dict[tuple[str, ...], tuple[int, i
     rounds = _rounds(row)
     time = step_time(rounds)
     memory = row.get("memory") or {}
+    cost = row.get("cost") or {}
     baseline, peak = memory.get("baseline_bytes"), memory.get("peak_bytes")
     net = _net(peak, baseline)
     by_heat = [_net(each, baseline) for each in memory.get("peak_bytes_by_heat") or []]
@@ -241,12 +244,13 @@ def _timing_row(run: Run, row: Row, verdicts: dict[tuple[str, ...], tuple[int, i
         common
         | _workload(row["asked"])
         | {name: row.get(name) for name in ("loops", "items", "first_call_s", "build_s", "traces")}
+        | {name: cost.get(name) for name in ("multiply_adds", "bytes")}
         | {"seconds": time.estimate, "low": time.low, "high": time.high, "basis": time.basis}
         | {"heats": len(set(rounds.heat.tolist())), "rounds": len(rounds.seconds)}
         | {"memory_bytes": net, "baseline_bytes": baseline, "device_memory_bytes": memory.get("device_peak_bytes")}
         | {"joules": float(np.median(row["joules"])) if row.get("joules") else None, "race": row["race"]}
         | {"properties_failed": failed, "properties_run": checked, "why_faster": row.get("why_faster")}
-        | {"work": json.dumps(row.get("cost") or {}), "memory_by_heat": by_heat, "warm_up": row.get("warm_up")}
+        | {"memory_by_heat": by_heat, "warm_up": row.get("warm_up")}
     )
 
 

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from benchmarks.harness.lockstep import PLANS, Entrant, Race, Result
 from reports import steadiness
 from reports.steadiness import Verdict
 from suites.selftest import faults
+from suites.selftest.detection import Unkept
 
 PLAN = replace(
     PLANS["quick"],
@@ -32,13 +33,6 @@ NAMED = {
     "two levels": Verdict.BIMODAL,
     "a long warm-up": Verdict.WARMING_UP,
 }
-
-
-class Unkept:
-    """A journal that keeps nothing."""
-
-    def write(self, entry: Mapping[str, Any]) -> None:
-        """Forget it."""
 
 
 class Disturbed:
