@@ -1,6 +1,7 @@
-"""Races of self-attention over growing lengths, and of attention by blocks against the whole."""
+"""Races of self-attention over growing lengths, of attention by blocks against the whole, and of the function alone."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,11 +38,24 @@ BY_BLOCKS = tuple(
     for length in (512, 1024, 2048, 4096, 8192)
 )
 
-WORKLOADS = WHOLE + BY_BLOCKS
+ALONE = tuple(
+    Workload(
+        "dot_product_attention",
+        f"alone-{length}",
+        SIZES | {"length": length, "batch": batch, "projected": 0},
+        dict.fromkeys(("standard", "paper"), OPERATIONS),
+    )
+    for length, batch in ((512, 4), (2048, 1))
+)
+"""``dot_product_attention`` without the projections of a layer around it; every position attends to those before."""
+
+WORKLOADS = WHOLE + BY_BLOCKS + ALONE
 
 
 def model(subject: Any, parameters: Mapping[str, int]) -> Any:
     """Letters (B, T) to float32 logits of the letter after each, by causal self-attention: (B, T, letters)."""
+    if "projected" in parameters:
+        return _model(subject.precision, parameters, _alone(subject, parameters))
     options = {"block": parameters["block"]} if "block" in parameters else {}
     attention = layer(subject, parameters, **options)
     return _model(subject.precision, parameters, lambda words, mask: attention(words, mask=mask, causal=True))
@@ -69,11 +83,35 @@ def cost(parameters: Mapping[str, int], operation: str, *, without: bool = False
     size, blockwise = heads * parameters["head_size"], "block" in parameters
     symbols = pronunciation.SPECIAL + len(pronunciation.GRAPHEMES)
     layers = [costs.lookup(symbols, size)]
-    if blockwise or not without:
+    if "projected" in parameters and not without:
+        scores, weighted = costs.dot_product_attention(batch * heads, length, length, parameters["head_size"])
+        layers += [scores, replace(weighted, kept=batch * heads * length**2)]  # values are the keys
+    elif blockwise or not without:
         layers += costs.multi_head_attention(batch, length, size, heads, by_blocks=blockwise and not without)
     layers.append(costs.dense(batch * length, size, symbols))
     numbers, logits = 2 * batch * length, batch * length * symbols
     return costs.step(layers, operation, batch=numbers, logits=logits, width=width)
+
+
+def _alone(subject: Any, parameters: Mapping[str, int]) -> Any:
+    """Words, cut into heads, that attend to themselves and to those before; padding is not masked.
+
+    PyTorch's function takes either a mask or causality.
+    """
+    from keras import layers, ops
+
+    cut = (parameters["batch"], parameters["length"], parameters["heads"], parameters["head_size"])
+
+    class Alone(layers.Layer):
+        """The function as a layer: peers that are no Keras code cannot take a model's symbols."""
+
+        def call(self, words: Any) -> Any:
+            """Of words (B, T, D)."""
+            x = ops.reshape(words, cut)
+            return ops.reshape(subject.dot_product_attention(x, x, x, causal=True), ops.shape(words))
+
+    attend = Alone(dtype=subject.precision)
+    return lambda words, _: attend(words)
 
 
 def layer(subject: Any, parameters: Mapping[str, int], **options: int) -> Any:

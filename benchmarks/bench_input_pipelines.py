@@ -176,4 +176,5 @@ WORKLOADS = (
     workload("words", "words", 2048, quick=("epoch",)),
     workload("files", "files", 512),
     *(workload(f"arrays-no-{switch}", "arrays", 512, off=switch) for switch in OFF),
+    *(workload(f"words-{count}", "words", count) for count in (4096, 16384)),  # with ``words``, a sweep over the data
 )

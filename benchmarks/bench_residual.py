@@ -26,8 +26,19 @@ WORKLOADS = (
     _workload("resnet50-32x32", RESNET50 | {"side": 32, "batch": 8}, ("inference",)),
     _workload("resnet50-128x128", RESNET50 | {"side": 128, "batch": 8}),
     Workload("residual", "resnet50-224x224", RESNET50 | {"side": 224, "batch": 64}, {"paper": OPERATIONS}),
+    *(
+        Workload(
+            "residual",
+            f"resnet20-batch-{batch}",
+            RESNET20 | {"side": 32, "channels": 3, "batch": batch},
+            dict.fromkeys(("standard", "paper"), ("inference", "train")),
+        )
+        for batch in (8, 16, 64)
+    ),
 )
-"""The network, its images, and what is timed at quick scale; three stages are the CIFAR family, four ImageNet's."""
+"""The network, its images, and what is timed at quick scale; three stages are the CIFAR family, four ImageNet's.
+
+With ``resnet20-32x32``, whose batch is 32, the last ones are a sweep over the batch."""
 
 
 def model(subject: Any, parameters: Mapping[str, int], **options: Any) -> Any:

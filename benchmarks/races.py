@@ -6,8 +6,7 @@ the accumulated recorded time, and the function advances it: the entry is pytest
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -17,9 +16,10 @@ from pytest_benchmark.stats import Stats
 from benchmarks import controls, costs
 from benchmarks.harness.client import Server, Site
 from benchmarks.harness.conditions import Conditions, busy_neighbour
-from benchmarks.harness.lockstep import PLANS, Entrant, Race, Result, Round, replay
+from benchmarks.harness.lockstep import PLANS, Entrant, Race, Result
+from benchmarks.timings import Journal, Timings
 from benchmarks.workload import BUDGETS, Contender
-from reports.run_folder import Row, RunFolder, canonical_hash, key_of
+from reports.run_folder import Row, canonical_hash, key_of
 from suites.recording import folder_of, row_of
 
 
@@ -110,36 +110,13 @@ def entrant_of(contender: Contender) -> Entrant:
     return Entrant(key_of(asked), asked, contender.implementation.module, contender.bench, compared)
 
 
-class FolderJournal:
-    """A race's journal in the run folder; removed when ``timings.json`` holds what is in it."""
-
-    def __init__(self, folder: RunFolder | None, race: str) -> None:
-        self.folder, self.name = folder, f"races/{race}.jsonl"
-
-    def entries(self) -> list[Row]:
-        """What an earlier, killed session had measured."""
-        return self.folder.rows(self.name) if self.folder else []
-
-    def write(self, entry: Mapping[str, Any]) -> None:
-        """Append one entry and force it to disk."""
-        if self.folder:
-            self.folder.append(self.name, entry)
-
-    def remove(self) -> None:
-        """Delete the journal, and its folder with the last one."""
-        if self.folder:
-            path: Path = self.folder.path / self.name
-            path.unlink(missing_ok=True)
-            if path.parent.is_dir() and not any(path.parent.iterdir()):
-                path.parent.rmdir()
-
-
 class Track:
     """The session's races: which contenders meet, the preloaded servers, and what has been measured."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.folder = folder_of(config)
+        self._timings = Timings(self.folder)
         self.contenders: dict[str, list[Contender]] = {}
         self._races: dict[str, Race] = {}
         self._servers: dict[Site, Server] = {}
@@ -171,20 +148,18 @@ class Track:
         group = contender.group
         if group not in self._races:
             sites = {key_of(each.asked()): each.site for each in self.contenders[group]}
-            entrants = [entrant_of(each) for each in self.contenders[group]]
-            journal = FolderJournal(self.folder, self.race_of(contender))
+            journal = Journal(self.folder, self.race_of(contender))
             entries = journal.entries()
-            known = replay(entries, self._known(set(sites)))
             self._races[group] = Race(
-                entrants,
+                [entrant_of(each) for each in self.contenders[group]],
                 lambda entrant: self.server(sites[entrant.key]),
                 PLANS[contender.scale],
                 journal,
-                known,
+                self._timings.results(sites, entries),
                 lambda what: self._tell(f"{group}: {what}"),
                 self._conditions,
             )
-            self._races[group].readings += self._readings(set(sites), entries)
+            self._races[group].readings += self._timings.readings(sites, entries)
             self._unrecorded[group] = set(sites)
             self._races[group].run()
         return self._races[group]
@@ -205,7 +180,7 @@ class Track:
             wide[group].heat()
             for contender, benchmark in self._recorded[group]:
                 self._extend(contender, benchmark)
-            FolderJournal(self.folder, self.race_of(self.contenders[group][0])).remove()
+            self._keep(self.contenders[group][0])
 
     def _conditions(self, own: Iterable[int]) -> Row:
         """What has happened on this machine since the last reading, and who disturbed it."""
@@ -218,31 +193,9 @@ class Track:
         if progress is not None:
             progress.describe(what)
 
-    def _known(self, keys: set[str]) -> dict[str, Result]:
-        """The rounds that the run folder already has of these contenders, when another's failure repeats the race."""
-        results = {}
-        for entry in self.folder.timings() if self.folder else []:
-            info = entry["extra_info"]
-            if info["key"] in keys:
-                joules = info.get("joules") or [None] * len(info["heat"])
-                samples = zip(info["heat"], info["block"], entry["stats"]["data"], joules, strict=True)
-                facts = {name: info[name] for name in summary_names(info)}
-                results[info["key"]] = Result([Round(*sample) for sample in samples], [facts])
-        return results
-
-    def _readings(self, keys: set[str], entries: Iterable[Row]) -> list[Row]:
-        """The conditions of the blocks that these contenders have run: those recorded, then those of the journal."""
-        if not self.folder:
-            return []
-        kept = self.folder.timings_file()
-        races = {e["extra_info"]["race"] for e in kept.get("benchmarks", []) if e["extra_info"]["key"] in keys}
-        found = [row for race in races for row in kept.get("races", {}).get(race, {}).get("readings", [])]
-        found += [{name: entry[name] for name in entry if name != "rounds"} for entry in entries if "block" in entry]
-        return list({(row["heat"], row["block"]): row for row in found}.values())
-
     def record(self, contender: Contender, benchmark: BenchmarkFixture) -> None:
         """Put a contender's entry into ``timings.json``."""
-        self._write_entry(contender, benchmark)
+        self._write_entry(benchmark)
         self._recorded.setdefault(contender.group, []).append((contender, benchmark))
         self._done(contender, benchmark.extra_info["key"])
 
@@ -255,13 +208,19 @@ class Track:
             for each in result.rounds:
                 measured.update(each.seconds)
             benchmark.extra_info.update(summary(result))
-            self._write_entry(contender, benchmark)
+            self._write_entry(benchmark)
 
-    def _write_entry(self, contender: Contender, benchmark: BenchmarkFixture) -> None:
+    def _write_entry(self, benchmark: BenchmarkFixture) -> None:
         if self.folder:
             made = self._generate([benchmark.stats])
             (entry,) = made["benchmarks"]
-            self._write(contender, entry["extra_info"]["key"], made, entry=entry)
+            self._timings.put(made, entry)
+
+    def _keep(self, contender: Contender) -> None:
+        """Write down the contender's race, which is complete, and remove its journal."""
+        self._timings.put_readings(self.race_of(contender), self.race(contender).readings)
+        self._timings.write()
+        Journal(self.folder, self.race_of(contender)).remove()
 
     def record_failure(self, contender: Contender, item: pytest.Item, result: Result) -> None:
         """Put a contender that did not finish into ``timings.json``, with its reason and the rounds it had run."""
@@ -276,7 +235,7 @@ class Track:
             rounds=[vars(each) for each in result.rounds],
         )
         if self.folder:
-            self._write(contender, row["key"], self._generate([]), failure=row)
+            self._timings.put_failure(self._generate([]), row)
         self._done(contender, row["key"])
 
     def _generate(self, benchmarks: list[Any]) -> Row:
@@ -289,36 +248,18 @@ class Track:
             )
         )
 
-    def _write(
-        self, contender: Contender, key: str, header: Row, entry: Row | None = None, failure: Row | None = None
-    ) -> None:
-        assert self.folder is not None
-        kept = self.folder.timings_file()
-        entries = [each for each in kept.get("benchmarks", []) if each["extra_info"]["key"] != key]
-        failures = [each for each in kept.get("failures", []) if each["key"] != key]
-        entries += [entry] if entry else []
-        failures += [failure] if failure else []
-        readings = self.race(contender).readings
-        races = kept.get("races", {}) | ({self.race_of(contender): {"readings": readings}} if readings else {})
-        self.folder.write_timings({**header, "benchmarks": entries, "failures": failures, "races": races})
-
     def _done(self, contender: Contender, key: str) -> None:
         unrecorded = self._unrecorded[contender.group]
         unrecorded.discard(key)
         if not unrecorded:
-            FolderJournal(self.folder, self.race_of(contender)).remove()
+            self._keep(contender)
         self._to_come.discard(key)
         if not self._to_come:
             budget_s = self.config.option.budget
             self.refine(BUDGETS[contender.scale] if budget_s is None else budget_s)
 
     def close(self) -> None:
-        """End the servers, and with them whatever worker is left."""
+        """Write down what a race had recorded when the session was stopped, and end the servers and their workers."""
+        self._timings.write()
         for server in self._servers.values():
             server.close()
-
-
-def summary_names(info: Mapping[str, Any]) -> list[str]:
-    """The fields of an entry that `summary` wrote from facts."""
-    fields = ("loops", "items", "traces", "start_s", "build_s", "first_call_s", "call_s", "memory", "warm_up")
-    return [name for name in fields if name in info]

@@ -54,13 +54,14 @@ class Group:
     Attributes:
         items: in their order.
         stretch: a number that groups share between which nothing runs in pytest's own process.
+        scratch: the folder for temporary files, which a process that ends at once does not remove itself.
         reports: of each item, as plain objects; the reason where its process died.
         done: how many items are through.
         pid: of the process that is running, or 0.
     """
 
-    def __init__(self, items: list[pytest.Item], stretch: int) -> None:
-        self.items, self.stretch = items, stretch
+    def __init__(self, items: list[pytest.Item], stretch: int, scratch: str) -> None:
+        self.items, self.stretch, self.scratch = items, stretch, scratch
         self.reports: list[list[dict[str, Any] | ProcessDied]] = [[] for _ in items]
         self.done = 0
         self.pid = 0
@@ -75,6 +76,7 @@ class Group:
             try:
                 die_with_parent(parent)
                 self.pipe.close()
+                tempfile.tempdir = os.environ["TMPDIR"] = self.scratch
                 run(self.items[self.done :], theirs, self.log.fileno())
             finally:
                 os._exit(1)
@@ -172,6 +174,7 @@ class Isolation:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
+        self.scratch = tempfile.TemporaryDirectory(prefix="touchstone-", ignore_cleanup_errors=True)
         self.groups: list[Group] = []
         self.place: dict[pytest.Item, tuple[Group, int]] = {}
 
@@ -182,7 +185,7 @@ class Isolation:
             if name:
                 continue
             for _, items in itertools.groupby(found, group_of):
-                group = Group(list(items), stretch)
+                group = Group(list(items), stretch, self.scratch.name)
                 self.groups.append(group)
                 self.place |= {item: (group, index) for index, item in enumerate(group.items)}
         gc.collect()
@@ -228,6 +231,7 @@ class Isolation:
         """End what is left when the session stops early."""
         for group in self.groups:
             group.kill()
+        self.scratch.cleanup()
 
 
 def _raise(error: Exception) -> NoReturn:

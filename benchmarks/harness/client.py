@@ -71,12 +71,15 @@ class Server:
         ours, theirs = socket_pair()
         self._control = socket.socket(fileno=ours)
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server
+        # Workers are killed, and frameworks put files aside that only an orderly end removes. If this process is killed
+        # itself, the server removes the folder.
+        self._scratch = tempfile.TemporaryDirectory(prefix="touchstone-", ignore_cleanup_errors=True)
         command = [site.python or sys.executable, "-m", "benchmarks.harness.server"]
         command += ["--descriptor", str(theirs), "--parent", str(os.getpid())]
         self._process = subprocess.Popen(
             command,
             cwd=site.tree or ROOT,  # where Python looks first
-            env=site.environment(),
+            env={**site.environment(), "TMPDIR": self._scratch.name},
             pass_fds=[theirs],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
@@ -142,6 +145,7 @@ class Server:
             self._process.kill()
             self._process.wait()
         self._log.close()
+        self._scratch.cleanup()
 
     def _read(self, timeout_s: float) -> Message:
         self._control.settimeout(timeout_s)

@@ -140,3 +140,16 @@ def device_peak_bytes(backend: str, device: str) -> int | None:
     import torch
 
     return int(torch.cuda.max_memory_allocated())
+
+
+def move_to_core(number: int) -> None:
+    """Move this thread to one of its process's cores, counted from 0 and around, and leave it free to go on.
+
+    Left alone, a contender stays on the core where it woke up first, and with it meets that core's neighbours: a
+    difference of several per cent between equal contenders for as long as they live. Where the system cannot do that,
+    nothing happens.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        allowed = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {sorted(allowed)[number % len(allowed)]})
+        os.sched_setaffinity(0, allowed)

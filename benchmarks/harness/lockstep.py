@@ -2,7 +2,8 @@
 
 A heat has fresh processes for all contenders, since processes of the same program differ more than rounds of one
 process do. Within a heat, rounds come in palindromic blocks (A B C C B A), in an order drawn anew for each block, so
-that a linear drift cancels within a block. Heats go on until the ratios are known well enough, or the time is spent.
+that a linear drift cancels within a block; its two halves begin on two cores, so that no contender has a neighbour to
+itself. Heats go on until the ratios are known well enough, or the time is spent.
 """
 
 import contextlib
@@ -59,7 +60,7 @@ LONG_STEP_S = 0.1
 
 PLANS = {
     "quick": Plan(
-        heats=3, most_heats=12, race_s=4.0, narrow=0.03, blocks=40, least_blocks=2, heat_s=1.0, warm_up_s=0.1
+        heats=3, most_heats=12, race_s=4.0, narrow=0.03, blocks=40, least_blocks=2, heat_s=2.0, warm_up_s=0.1
     ),
     "standard": Plan(
         heats=5,
@@ -305,9 +306,11 @@ class Race:
             running = [key for key in workers if self.results[key].failure is None]
             random.Random(f"{heat}/{block}").shuffle(running)
             rounds = []
-            for key in [*running, *reversed(running)]:
+            # On the way out all begin on one core, on the way back on the next: its neighbours are then everyone's.
+            turns = [(key, heat + block) for key in running] + [(key, heat + block + 1) for key in reversed(running)]
+            for key, core in turns:
                 steps = {name: self.results[key].facts[-1][name] for name in ("loops", "lead_in")}
-                if reply := self._attempt(key, workers, "round", **steps):
+                if reply := self._attempt(key, workers, "round", core=core, **steps):
                     measured = Round(heat, block, reply["seconds"], reply.get("joules"))
                     rounds.append((key, measured.seconds, measured.joules))
                     self.results[key].rounds.append(measured)

@@ -9,9 +9,11 @@ import gc
 import importlib
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
 import traceback
 from typing import Any, NoReturn
@@ -29,13 +31,20 @@ def main() -> None:
     parser.add_argument("--descriptor", type=int, required=True, help="the inherited socket to the coordinator")
     parser.add_argument("--parent", type=int, required=True, help="the coordinator's process id")
     arguments = parser.parse_args()
-    die_with_parent(arguments.parent)
+    signal.signal(signal.SIGTERM, lambda *_: _leave())
+    die_with_parent(arguments.parent, signal.SIGTERM)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the coordinator decides
     control = socket.socket(fileno=arguments.descriptor)
     started = time.perf_counter()
     preload(os.environ["KERAS_BACKEND"])
     _reply(control, {"ready": True, "import_s": time.perf_counter() - started})
     serve(control)
+    _leave()
+
+
+def _leave() -> NoReturn:
+    """End, and take along what the workers, which are killed, have left in the folder for temporary files."""
+    shutil.rmtree(tempfile.gettempdir(), ignore_errors=True)
     os._exit(0)  # taking a framework down in good order takes seconds, and there is nothing to put in order
 
 
@@ -74,6 +83,7 @@ def _fork(control: socket.socket, channel: int, log: int) -> int:
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         control.close()
         _work(server, channel, log)
     return pid

@@ -102,12 +102,13 @@ class Worker:
         gc.freeze()  # what is alive now stays; collections between rounds have less to look at
         return {"call_s": min(times[len(times) // 2 :]), "warm_up": times}
 
-    def round(self, loops: int, lead_in: int = 0) -> Message:
+    def round(self, loops: int, lead_in: int = 0, core: int = 0) -> Message:
         """One round: so many steps between two synchronizations. Returns seconds, and joules if counted, per step.
 
         Before it come steps that are not timed: caches and clocks are as whoever ran before has left them, and a
-        contender that follows itself would look faster.
+        contender that follows itself would look faster. They begin on the given one of this process's cores.
         """
+        devices.move_to_core(core)
         for _ in range(lead_in):
             self.call()
         before = self.meter.joules() if self.meter else 0.0

@@ -64,6 +64,7 @@ CASES = (
     *_cases("residual", "inference", depth=50, stages=4, classes=7, side=64, channels=3, batch=1),
     *_cases("additive_attention", _BOTH, target=6, width=48, units=56, batch=3, source=20),
     *_cases("dot_product_attention", _BOTH, **_ATTENTION),
+    *_cases("dot_product_attention", _BOTH, **_ATTENTION, projected=0),
     *_cases("dot_product_attention", _BOTH, **_ATTENTION, block=128),  # one block: neither of the two looks into loops
     *_cases("transformer", _BOTH, **_WORDS, target=28, layers=2, vocabulary=80),
     *_cases("transformer", _BOTH, **_WORDS),

@@ -1,8 +1,8 @@
 """How often this machine's races cry wolf, and what they find: pairs of the same contender, and planted slowdowns.
 
-    python -m suites.selftest.detection                       # 200 A/A pairs, and 5% slowdowns, at 10 s a pair
-    python -m suites.selftest.detection --pairs 60 --slowdown 2 --seconds 60
-    python -m suites.selftest.detection --neighbour           # with a process that keeps one core busy half of the time
+    python -m suites.selftest.detection                       # 200 A/A pairs and 60 slowdowns of 5%, 10 s a pair
+    python -m suites.selftest.detection --pairs 10 --slowed 30 --slowdown 2 --seconds 60 --rows results/two.jsonl
+    python -m suites.selftest.detection --neighbour 0.5       # with a process that keeps one core busy half of the time
 
 Pairs of three kinds of work take turns, as the real harness runs them: a compiled graph, a training step of a Keras
 model, and plain Python. All pairs are judged as a report judges them: moderated intervals, false discoveries controlled
@@ -10,11 +10,12 @@ over the whole table, and the noise floor of further A/A pairs. Rows are kept, a
 """
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,60 +27,64 @@ from benchmarks.harness.lockstep import PLANS, Entrant, Race
 from reports.statistics import Interval, Rounds, false_discovery, moderate, noise_floor, step_ratio
 from reports.verdicts import Speed, of_ratio
 
-KINDS = ("graph", "training", "python")
+BUSY = """import sys, time
+share = float(sys.argv[1])
+while True:
+    end = time.time() + 0.1 * share
+    while time.time() < end:
+        pass
+    time.sleep(0.1 * (1 - share))"""
+"""A program that keeps a core busy for a share of every tenth of a second."""
+
 FLOOR_PAIRS = 11
 """As many A/A races as a run of all techniques holds; they give the floor, and are not judged."""
 
 
 def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:  # noqa: ARG001
-    """One of `KINDS`, a few milliseconds long, and so many tenths of a per cent longer as `parameters` say."""
-    call = {"graph": _graph, "training": _training, "python": _python}[operation](np.random.default_rng(seed))
-    # What is not slowed down is wrapped too: waiting for the device after every step takes time of its own.
-    return _slowed(call, 1 + parameters["slowdown"] / 1000)
+    """The same piece of one of `KINDS` as often as `parameters` say, so that one more is slower by a known share."""
+    piece, pieces = PIECES[operation](np.random.default_rng(seed)), range(parameters["pieces"])
 
-
-def _slowed(call: Callable[[], Any], factor: float) -> Callable[[], Any]:
-    """The same, followed by busy waiting for its own time once more, as a share."""
-    import tensorflow as tf
-
-    clock, synchronize = time.perf_counter_ns, tf.test.experimental.sync_devices
-
-    def slower() -> Any:
-        started = clock()
-        result = call()
-        synchronize()
-        end = started + (clock() - started) * factor
-        while clock() < end:
-            pass
+    def repeated() -> Any:
+        for _ in pieces:
+            result = piece()
         return result
 
-    return slower
+    return repeated
 
 
 def _graph(generator: np.random.Generator) -> Callable[[], Any]:
-    """Scores of attention and their softmax, (64, 128, 128)."""
+    """Two dense layers on 64 examples, (64, 256) each, as a compiled graph."""
     import tensorflow as tf
 
-    query, keys = (tf.constant(generator.standard_normal((64, 128, 64), "float32")) for _ in range(2))
-    attend = tf.function(lambda q, k: tf.nn.softmax(tf.matmul(q, k, transpose_b=True)))
-    return lambda: attend(query, keys)
+    x, first, second = (tf.constant(generator.standard_normal((rows, 256), "float32")) for rows in (64, 256, 256))
+    forward = tf.function(lambda x: tf.matmul(tf.tanh(tf.matmul(x, first)), second))
+    return lambda: forward(x)
 
 
 def _training(generator: np.random.Generator) -> Callable[[], Any]:
-    """A training step of a dense network on 256 examples."""
+    """A training step of a dense network on 16 examples."""
     import keras
+    import tensorflow as tf
     from keras import layers
 
-    model = keras.Sequential([keras.Input((64,)), *[layers.Dense(256, "relu") for _ in range(3)], layers.Dense(10)])
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.SGD(0.01, momentum=0.9), loss, jit_compile=False)
-    x, y = generator.standard_normal((256, 64), "float32"), generator.integers(0, 10, 256)
-    return lambda: model.train_on_batch(x, y)
+    model = keras.Sequential([keras.Input((64,)), *[layers.Dense(128, "relu") for _ in range(2)], layers.Dense(10)])
+    optimizer, loss = keras.optimizers.SGD(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    optimizer.build(model.trainable_variables)
+    x, y = tf.constant(generator.standard_normal((16, 64), "float32")), tf.constant(generator.integers(0, 10, 16))
+
+    @tf.function
+    def train() -> Any:
+        with tf.GradientTape() as tape:
+            value = loss(y, model(x, training=True))
+        optimizer.apply(tape.gradient(value, model.trainable_variables), model.trainable_variables)
+        return value
+
+    return train
 
 
 def _python(generator: np.random.Generator) -> Callable[[], Any]:
     """Words counted and sorted, as an input pipeline without a framework does."""
-    words = [str(number) for number in generator.integers(0, 4000, 12_000)]
+    words = [str(number) for number in generator.integers(0, 200, 1500)]
 
     def count() -> list[tuple[str, int]]:
         counts: dict[str, int] = {}
@@ -90,14 +95,17 @@ def _python(generator: np.random.Generator) -> Callable[[], Any]:
     return count
 
 
-def pair(server: Server, kind: str, number: int, slowdown: int, seconds: float) -> tuple[Rounds, Rounds]:
-    """Race one pair for so many seconds: the work as it is, and slowed down by so many tenths of a per cent."""
-    sizes = ({"slowdown": 0, "batch": 1}, {"slowdown": slowdown, "batch": 1})
+PIECES = {"graph": _graph, "training": _training, "python": _python}
+KINDS = tuple(PIECES)
+
+
+def pair(server: Server, kind: str, number: int, pieces: Sequence[int], seconds: float) -> tuple[Rounds, Rounds]:
+    """Race two contenders for so many seconds, given how many pieces of work a step of each has."""
     asked = [
-        {"technique": "detection", "workload": kind, "parameters": size, "operation": kind, "seed": number}
+        {"technique": "detection", "workload": kind, "parameters": {"pieces": each, "batch": 1}, "operation": kind}
         | {"implementation": "reference", "backend": "tensorflow", "precision": "float32", "device": "cpu"}
-        | {"scale": "quick"}
-        for size in sizes
+        | {"scale": "quick", "seed": number}
+        for each in pieces
     ]
     entrants = [Entrant(name, each, __spec__.name, __spec__.name) for name, each in zip("ab", asked, strict=True)]
     # Time is the only limit, and is kept: the last heat is begun only if it can be finished.
@@ -105,11 +113,11 @@ def pair(server: Server, kind: str, number: int, slowdown: int, seconds: float) 
     race, deadline = Race(entrants, lambda _: server, plan, Unkept()), time.monotonic() + seconds
     while time.monotonic() + race.heat_s < deadline:
         race.heat()
-    first, second = (race.results[name] for name in "ab")
-    for result in (first, second):
+    for result in race.results.values():
         if result.failure:
             raise result.failure
-    return second.rounds_of(), first.rounds_of()
+    usual, slow = (race.results[name].rounds_of() for name in "ab")
+    return usual, slow
 
 
 class Unkept:
@@ -127,28 +135,40 @@ def judged(ratios: list[Interval], floor: float) -> list[Speed]:
 
 
 def measure(arguments: argparse.Namespace, path: Path) -> None:
-    """Race what is missing, pair by pair: first those of the floor, then same and slowed pairs in turns."""
-    planned = [(kind, 0, "floor") for _, kind in zip(range(FLOOR_PAIRS), _cycle(KINDS), strict=False)]
-    for _, kind in zip(range(arguments.pairs), _cycle(KINDS), strict=False):
-        planned += [(kind, 0, "same"), (kind, round(arguments.slowdown * 10), "slowed")]
-    done = len(path.read_text().splitlines()) if path.is_file() else 0
+    """Race the pairs that are missing: those of the floor, then same and slowed ones spread evenly over the time."""
+    usual = round(100 / arguments.slowdown)  # pieces, so that one more is the slowdown
+    spread = [(place / arguments.pairs, "same") for place in range(arguments.pairs)]
+    spread += [(place / arguments.slowed, "slowed") for place in range(arguments.slowed)]
+    planned = ["floor"] * FLOOR_PAIRS + [role for _, role in sorted(spread)]
+    kinds = {role: itertools.cycle(KINDS) for role in planned}
+    races = [(role, next(kinds[role])) for role in planned]
+    settings = {name: getattr(arguments, name) for name in ("slowdown", "seconds", "neighbour")}
+    done = done_under(settings, path)
     server = Server(Site("tensorflow", "cpu"))
+    server.wait_until_ready()
     try:
-        for number, (kind, slowdown, role) in enumerate(planned[done:], start=done):
-            slow, usual = pair(server, kind, number, slowdown, arguments.seconds)
-            ratio = step_ratio(slow, usual)
-            row = {"kind": kind, "role": role, "slowdown": slowdown, **vars(ratio)}
+        for number, (role, kind) in enumerate(races[done:], start=done):
+            rounds = pair(server, kind, number, (usual, usual + (role == "slowed")), arguments.seconds)
+            ratio = step_ratio(rounds[1], rounds[0])
+            row = {"kind": kind, "role": role, **settings, **vars(ratio)}
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
             interval = f"{ratio.estimate:.4f} [{ratio.low:.4f}, {ratio.high:.4f}]"
-            sys.stderr.write(f"{number + 1}/{len(planned)} {role} {kind}: {interval}\n")
+            sys.stderr.write(f"{number + 1}/{len(races)} {role} {kind}: {interval}\n")
     finally:
         server.close()
 
 
-def _cycle(kinds: tuple[str, ...]) -> Iterator[str]:
-    while True:
-        yield from kinds
+def done_under(settings: Mapping[str, float], path: Path) -> int:
+    """How many pairs a file holds already.
+
+    Raises:
+        SystemExit: they were raced under other settings.
+    """
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    if any(row[name] != value for row in rows for name, value in settings.items()):
+        raise SystemExit(f"{path} holds pairs that were raced under other settings than {settings}: give other --rows")
+    return len(rows)
 
 
 def report(path: Path) -> str:
@@ -173,15 +193,16 @@ def report(path: Path) -> str:
 def main() -> None:
     """Race the pairs that are missing, and say what came of all of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=200, help="A/A pairs, and as many slowed ones")
+    parser.add_argument("--pairs", type=int, default=200, help="of the same contender")
+    parser.add_argument("--slowed", type=int, default=60, help="pairs of which one is slowed down")
     parser.add_argument("--slowdown", type=float, default=5.0, help="per cent")
     parser.add_argument("--seconds", type=float, default=10.0, help="for a pair")
-    parser.add_argument("--neighbour", action="store_true", help="keep one core busy half of the time")
+    parser.add_argument("--neighbour", type=float, default=0.0, help="share of the time that one core is kept busy")
     parser.add_argument("--rows", type=Path, default=Path("results/detection.jsonl"))
     arguments = parser.parse_args()
     arguments.rows.parent.mkdir(parents=True, exist_ok=True)
-    busy = "import time\nwhile True:\n end = time.time() + .05\n while time.time() < end: pass\n time.sleep(.05)"
-    neighbour = subprocess.Popen([sys.executable, "-c", busy]) if arguments.neighbour else None
+    busy = [sys.executable, "-c", BUSY, str(arguments.neighbour)]
+    neighbour = subprocess.Popen(busy) if arguments.neighbour else None
     try:
         measure(arguments, arguments.rows)
     finally:

@@ -204,21 +204,25 @@ CROWD = 50
 
 
 def crowd() -> list[Entrant]:
-    """Fifty contenders of plain Python."""
+    """Fifty contenders: three graphs, which TensorFlow puts aside in files when it traces them, the others Python."""
     module = "suites.selftest.detection"
-    asked = {"technique": "detection", "workload": "python", "operation": "python", "implementation": "reference"}
+    asked: dict[str, Any] = {"technique": "detection", "workload": "crowd", "implementation": "reference"}
     asked |= {"backend": "tensorflow", "precision": "float32", "device": "cpu", "scale": "quick"}
-    sizes = {"parameters": {"slowdown": 0, "batch": 1}}
-    return [Entrant(str(i), asked | sizes | {"seed": i}, module, module) for i in range(CROWD)]
+    asked |= {"parameters": {"pieces": 20, "batch": 1}}
+    kinds = ["graph"] * 3 + ["python"] * (CROWD - 3)
+    return [Entrant(str(i), asked | {"operation": kind, "seed": i}, module, module) for i, kind in enumerate(kinds)]
 
 
-def test_fifty_contenders_leave_nothing_behind(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wrong variants: workers that are not reaped, sockets or logs that stay open, files with names."""
+def test_fifty_contenders_leave_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong variants: workers that are not reaped, sockets or logs that stay open, files of what a worker traced."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
     before = state()
+    server = Server(Site("tensorflow", "cpu"))
     results = Race(crowd(), lambda _: server, replace(PLAN, heats=1, most_heats=1, blocks=1), Kept()).run()
     assert all(result.failure is None and len(result.rounds) == 2 for result in results.values())
+    assert list(tmp_path.rglob("__autograph_generated_file*")), "nothing was put aside, so that nothing is shown"
+    server.close()
     assert state() == before, "processes or descriptors are left"
     assert not list(tmp_path.iterdir()), "temporary files are left"
 
@@ -230,7 +234,9 @@ def test_a_coordinator_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> N
         "from suites.selftest.test_harness import crowd, build\n"
         "server = Server(Site('tensorflow', 'cpu'))\n"
         "workers = [server.fork() for _ in crowd()]\n"
-        "[worker.ask('build', 60, **build(each)) for worker, each in zip(workers[:3], crowd())]\n"
+        "for worker, each in zip(workers[:3], crowd()):\n"
+        "    worker.ask('build', 60, **build(each))\n"
+        "    worker.ask('first_call', 60)\n"
         "workers[0].send('round', loops=10**9)\n"
         "print('ready', flush=True)\n"
         "import time; time.sleep(600)\n"
@@ -241,6 +247,7 @@ def test_a_coordinator_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> N
         assert killed.stdout.readline() == "ready\n"
         processes = psutil.Process(killed.pid).children(recursive=True)
         assert len(processes) >= CROWD + 1
+        assert list(tmp_path.rglob("__autograph_generated_file*")), "nothing was put aside, so that nothing is shown"
         killed.kill()
         _, alive = psutil.wait_procs(processes, timeout=10)
         assert not alive, "processes are left, busy or idle"

@@ -1,9 +1,12 @@
 """The order of rounds and the clock, with contenders in this process: here the logic is tested, not the processes."""
 
+import ctypes
 import gc
 import itertools
 import math
+import os
 import statistics
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Self, cast
@@ -11,9 +14,10 @@ from typing import Any, Self, cast
 import numpy as np
 import pytest
 
-from benchmarks.harness import lockstep, worker
+from benchmarks.harness import devices, lockstep, worker
 from benchmarks.harness.client import Server, WorkerError
 from benchmarks.harness.lockstep import Entrant, Plan, Race, Result, Round, replay
+from reports.statistics import step_ratio
 
 PLAN = Plan(heats=2, most_heats=2, race_s=1e9, narrow=0.0, blocks=6, least_blocks=2, heat_s=1e9, round_s=0.01)
 SPEEDS = {"a": 1.0, "b": 1.1, "c": 1.5}
@@ -41,6 +45,8 @@ class Machine:
         self.rounds: list[str] = []
         self.asked: list[tuple[str, str]] = []
         self.loops: dict[str, set[tuple[int, int]]] = {}
+        self.cores: list[int] = []
+        self.slow_core = 1.0  # how much longer everything takes on every other core
 
     def fork(self) -> "Contender":
         return Contender(self)
@@ -71,6 +77,7 @@ class Contender:
         self.action = action
         if action == "round":
             self.machine.loops.setdefault(self.name, set()).add((arguments["loops"], arguments["lead_in"]))
+            self.machine.cores.append(arguments["core"])
 
     def receive(self, limit_s: float) -> dict[str, Any]:
         assert limit_s == PLAN.limit_s
@@ -80,7 +87,8 @@ class Contender:
             if machine.breaks(self.name, machine.rounds.count(self.name)):
                 raise WorkerError("it broke", self.action)
             machine.time += 1
-            return {"seconds": self.speed + machine.drift * machine.time}
+            slower = machine.slow_core if machine.cores[-1] % 2 else 1.0
+            return {"seconds": (self.speed + machine.drift * machine.time) * slower}
         retraces = machine.retraces.get(self.name, 0)
         replies: dict[str, dict[str, Any]] = {
             "warm_up": {"call_s": 0.003 * self.machine.calls.get(self.name, 1.0)},
@@ -128,6 +136,33 @@ def test_a_linear_drift_cancels_within_each_block() -> None:
         }
         assert means["b"] - means["a"] == pytest.approx(SPEEDS["b"] - SPEEDS["a"], abs=1e-12)
         assert means["c"] - means["a"] == pytest.approx(SPEEDS["c"] - SPEEDS["a"], abs=1e-12)
+
+
+def test_a_slow_core_is_slow_for_everybody() -> None:
+    """Wrong variant: contenders stay where they woke up first, and one has the slow core to itself."""
+    machine = Machine()
+    machine.slow_core = 1.3
+    results = race(machine)[0].run()
+    size = len(SPEEDS)
+    for start in range(0, len(machine.cores), 2 * size):
+        out, back = set(machine.cores[start : start + size]), set(machine.cores[start + size : start + 2 * size])
+        assert len(out) == len(back) == 1
+        assert out != back
+    ratio = step_ratio(results["b"].rounds_of(), results["a"].rounds_of())
+    assert ratio.estimate == pytest.approx(SPEEDS["b"] / SPEEDS["a"], rel=1e-12)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a thread choose its core")
+def test_a_thread_is_moved_to_a_core_and_left_free() -> None:
+    """Wrong variants: it stays where it was; it stays pinned."""
+    allowed, where = os.sched_getaffinity(0), ctypes.CDLL(None).sched_getcpu
+    for number, core in enumerate([*sorted(allowed), *sorted(allowed)]):
+        arrived = 0
+        for _ in range(20):
+            devices.move_to_core(number)
+            arrived += where() == core
+        assert arrived > 10, "the system may move it on at once, but not most of the time"
+        assert os.sched_getaffinity(0) == allowed
 
 
 def test_a_round_is_long_against_the_timer() -> None:

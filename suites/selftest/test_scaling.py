@@ -1,5 +1,6 @@
 """How time and memory grow with a size: planted exponents come back, as often as their intervals promise."""
 
+import importlib
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from reports.comparisons import Sample
 from reports.run_folder import Row
 from reports.scaling import Exponent, exponents, memory_exponents, slope, sweeps
 from reports.statistics import Floats, Interval, Rounds, t_interval
+from suites.implementations import techniques
 
 SIZES = (512, 1024, 2048, 4096)
 POWER = 1.9
@@ -182,6 +184,28 @@ def test_only_what_varies_alone_is_swept() -> None:
     ]
     assert exponents(shrinking) == []
     assert exponents(samples[:2]) == []
+
+
+def test_workloads_sweep_length_depth_batch_and_data() -> None:
+    """Wrong variant: workloads that grow two sizes at a time, of which no exponent can be taken."""
+    swept = set()
+    for technique in techniques():
+        for workload in importlib.import_module(f"benchmarks.bench_{technique}").WORKLOADS:
+            for operation in workload.operations.get("standard", ()):
+                sizes = json.dumps(dict(workload.parameters))
+                swept.add((technique, operation, sizes))
+    samples = [
+        (row(0, technique=name, operation=operation, parameters=sizes), None) for name, operation, sizes in swept
+    ]
+    found = {(line[0][1]["technique"], sweep.parameter) for sweep in sweeps(samples) for line in sweep.lines}
+    promised = {
+        ("dot_product_attention", "length"),
+        ("additive_attention", "source"),
+        ("checkpointing", "dense"),  # layers
+        ("residual", "batch"),
+        ("input_pipelines", "batch"),  # the elements of an epoch
+    }
+    assert found >= promised
 
 
 def test_neither_controls_nor_the_reference_again_are_drawn_over_a_size() -> None:
