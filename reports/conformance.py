@@ -25,6 +25,16 @@ class Cell:
         return {outcome: sum(row["outcome"] == outcome for row in self.rows) for outcome in OUTCOMES}
 
     @property
+    def missed(self) -> list[Row]:
+        """The properties that failed or are not provided, the failures first."""
+        return [row for row in self.rows if row["outcome"] != "passed"]
+
+    @property
+    def passed(self) -> str:
+        """The names of those that passed."""
+        return ", ".join(row["property"].replace("_", " ") for row in self.rows if row["outcome"] == "passed")
+
+    @property
     def known(self) -> int:
         """How many of the failures are declared as known."""
         return sum(row["outcome"] == "failed" and row["known"] is not None for row in self.rows)
@@ -56,11 +66,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Conformance:
-    """The conformance of one technique: cells by contender and precision."""
+    """The conformance of one technique: cells by contender and precision; and what each property says, by its name."""
 
     technique: str
     title: str
     lines: Sequence[tuple[str, dict[str, Cell]]]
+    statements: Sequence[tuple[str, str]]
 
 
 def conformance(rows: Iterable[Row], title: Callable[[str], str]) -> list[Conformance]:
@@ -77,5 +88,6 @@ def conformance(rows: Iterable[Row], title: Callable[[str], str]) -> list[Confor
                 cells[precision] = Cell(f"c{number}", f"{title(technique)}: {name}", precision, worst_first)
             lines.append((name, cells))
         lines.sort(key=lambda line: not line[0].startswith("reference"))
-        found.append(Conformance(technique, title(technique), lines))
+        said = {row["property"].replace("_", " "): row["statement"] or "" for row in of_technique}
+        found.append(Conformance(technique, title(technique), lines, sorted(said.items())))
     return sorted(found, key=lambda each: each.technique)

@@ -168,8 +168,13 @@ class Page:
         return found
 
     def provenance(self) -> dict[str, list[Row]]:
-        """Every row with its command, by kind."""
-        rows = [row | {"anchor": f"r{i}"} for i, row in enumerate(self.rows["provenance"])]
+        """Rows with their commands, by kind: all that were timed or trained, and the properties that failed."""
+        failed = {row["key"] for row in self.rows["conformance"] if row["outcome"] == "failed"}
+        rows = [
+            row | {"anchor": f"r{i}"}
+            for i, row in enumerate(self.rows["provenance"])
+            if row["kind"] != "property" or row["key"] in failed
+        ]
         return {kind: of_kind for (kind,), of_kind in grouped(rows, ("kind",)).items()}
 
     def _techniques(self, *names: str) -> list[str]:

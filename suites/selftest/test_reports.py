@@ -245,6 +245,23 @@ def test_nasty_strings_are_shown_and_never_run(tmp_path: Path) -> None:
     assert any(nasty in text for text in parsed.texts["svg"])
 
 
+def test_what_a_property_says_stands_once_and_its_command_where_it_failed(tmp_path: Path) -> None:
+    """Wrong variant: statement and command again for each implementation and precision, megabytes of them."""
+    folder = synthetic.begin(tmp_path / "run")
+    for name in ("reference", "keras"):
+        for precision in ("float32", "mixed_float16"):
+            asked, outcome = setting("residual", name, precision), "failed" if name == "keras" else "passed"
+            folder.append(PROPERTIES, synthetic.property_row(asked, "holds", "passed", statement="It holds."))
+            beside = {"statement": "It never breaks.", "command": f"again {name} {precision}"}
+            folder.append(PROPERTIES, synthetic.property_row(asked, "never_breaks", outcome, **beside))
+    page = render_page(tables.read([folder.path]))
+    assert page.count("It holds.") == 1
+    assert page.count("It never breaks.") == 1 + 2, "and where it failed"
+    assert page.count("holds, never breaks") == 2, "the names of what passed"
+    assert "again keras float32" in page
+    assert "again reference float32" not in page
+
+
 def test_the_page_stands_alone(page: str) -> None:
     """Wrong variant: a script, style or font from elsewhere; two plots with one identifier; a link into nowhere."""
     parsed = Parsed(page)
