@@ -46,9 +46,14 @@ def _jax_gpus() -> list[Any]:
 
 
 def _limit_threads(backend: str, threads: int) -> None:
-    """So many threads for one operation, on as many cores; JAX has no setting of its own and heeds the cores."""
+    """So many threads for one operation, on as many cores; JAX has no setting of its own and heeds the cores.
+
+    Each process takes others, so that no core's neighbours are this contender's in every heat.
+    """
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+        allowed = sorted(os.sched_getaffinity(0))
+        first = os.getpid() % len(allowed)
+        os.sched_setaffinity(0, [*allowed[first:], *allowed[:first]][:threads])
     if backend == "tensorflow":
         import tensorflow as tf
 

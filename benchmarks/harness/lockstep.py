@@ -1,25 +1,28 @@
 """The race: contenders that are alive together take turns, round by round, so that machine drift hits all alike.
 
 A heat has fresh processes for all contenders, since processes of the same program differ more than rounds of one
-process do. Within a heat, rounds come in palindromic blocks (A B C C B A), in an order drawn anew for each block, so
-that a linear drift cancels within a block; its two halves begin on two cores, so that no contender has a neighbour to
-itself. Heats go on until the ratios are known well enough, or the time is spent.
+process do. Within a heat, rounds come in palindromic blocks (A B C C B A), so that a linear drift cancels within a
+block; its two halves begin on two cores, so that no contender has a neighbour to itself. Orders are drawn for every two
+blocks and every two heats, of which the second goes the other way round: what a place brings with it is everyone's.
+Heats go on until the ratios are known well enough, or the time is spent.
 """
 
 import contextlib
 import itertools
+import json
 import math
 import operator
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from benchmarks.harness.client import Server, Worker, WorkerError
 from reports.statistics import Rounds, known_well_enough, step_ratio
 
 Fact = dict[str, Any]
+Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,7 @@ class Race:
         self.entrants, self.server, self.plan, self.journal, self.tell = entrants, server, plan, journal, tell
         self.results = {entrant.key: (results or {}).get(entrant.key, Result()) for entrant in entrants}
         self.conditions = conditions
+        self._seed = json.dumps([[entrant.key, dict(entrant.asked)] for entrant in entrants], sort_keys=True)
         self.readings: list[dict[str, Any]] = []
         self.heat_s = 0.0  # what the last heat took
         last = max((r.heat for result in self.results.values() for r in result.rounds), default=-1)
@@ -227,10 +231,10 @@ class Race:
     def heat(self) -> None:
         """One more heat of all contenders that have not failed."""
         started = time.monotonic()
-        heat, entrants = next(self._heats), self.running
+        heat = next(self._heats)
         self.tell(f"heat {self.done + 1}")
         # Where a process stands among the others (which was forked first, which built first) must favour nobody.
-        random.Random(heat).shuffle(entrants)
+        entrants = self._in_turns(self.running, heat, "heats")
         with contextlib.ExitStack() as stack:
             workers: dict[str, Worker] = {}
             for entrant in entrants:
@@ -304,10 +308,11 @@ class Race:
             if block >= self.plan.least_blocks and time.monotonic() > deadline:
                 return
             running = [key for key in workers if self.results[key].failure is None]
-            random.Random(f"{heat}/{block}").shuffle(running)
+            running = self._in_turns(running, block, f"blocks of {heat}")
             rounds = []
             # On the way out all begin on one core, on the way back on the next: its neighbours are then everyone's.
-            turns = [(key, heat + block) for key in running] + [(key, heat + block + 1) for key in reversed(running)]
+            core = heat + block // 2
+            turns = [(key, core) for key in running] + [(key, core + 1) for key in reversed(running)]
             for key, core in turns:
                 steps = {name: self.results[key].facts[-1][name] for name in ("loops", "lead_in")}
                 if reply := self._attempt(key, workers, "round", core=core, **steps):
@@ -317,6 +322,15 @@ class Race:
             reading = {"heat": heat, "block": block, **self.conditions(own)}
             self.readings.append(reading)
             self.journal.write({**reading, "rounds": rounds})
+
+    def _in_turns(self, things: Iterable[Thing], at: int, what: str) -> list[Thing]:
+        """In an order that is drawn for every two times, the second time the other way round.
+
+        It is another order in another race: one that favoured somebody would otherwise do so in all races alike.
+        """
+        ordered = list(things)
+        random.Random(f"{self._seed}/{what}/{at // 2}").shuffle(ordered)
+        return ordered[::-1] if at % 2 else ordered
 
     def _attempt(self, key: str, workers: dict[str, Worker], action: str, **arguments: Any) -> Fact:
         """Ask one contender for one action; empty where it has failed, now or before."""

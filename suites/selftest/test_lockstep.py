@@ -127,6 +127,32 @@ def test_the_order_varies_between_blocks_and_heats() -> None:
     assert first != second
 
 
+def test_every_place_is_everyones() -> None:
+    """Wrong variant: orders drawn one by one, of which some favour one contender in a whole heat."""
+    machine = Machine()
+    race(machine)[0].run()
+    orders = [block[: len(SPEEDS)] for block in blocks_of(machine)]
+    for first, second in zip(orders[::2], orders[1::2], strict=True):
+        assert first == second[::-1]
+    size = 2 * len(SPEEDS)
+    cores = [tuple(machine.cores[start : start + size]) for start in range(0, len(machine.cores), size)]
+    assert cores[::2] == cores[1::2], "both ways on the same cores"
+    assert len(set(cores[: PLAN.blocks])) > 1, "and then on others"
+    built = [name for action, name in machine.asked if action == "build"]
+    assert built[: len(SPEEDS)] == built[len(SPEEDS) :][::-1] != [""] * len(SPEEDS)
+
+
+def test_other_races_have_other_orders() -> None:
+    """Wrong variant: what favours somebody does so in every race of a run, and looks like a difference."""
+    orders = set()
+    for number in range(8):
+        machine = Machine()
+        entrants = [Entrant(name, {"name": name, "seed": number}, "", "") for name in SPEEDS]
+        Race(entrants, lambda _, machine=machine: cast(Server, machine), PLAN, Kept()).run()  # type: ignore[misc]
+        orders.add(tuple(machine.rounds))
+    assert len(orders) == 8
+
+
 def test_a_linear_drift_cancels_within_each_block() -> None:
     results = race(Machine(drift=0.05))[0].run()
     for heat, block in itertools.product(range(PLAN.heats), range(PLAN.blocks)):
