@@ -13,6 +13,7 @@ import json
 import math
 import operator
 import random
+import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -287,7 +288,9 @@ class Race:
             self.results[key].facts[-1] |= {"loops": max(1, math.ceil(self.plan.round_s / usual)), "lead_in": lead_in}
 
     def _call_s(self, key: str) -> float | None:
-        """Seconds that a step took when its contender warmed up alone, in its first heat."""
+        """Seconds that a step takes: in the rounds until now, or when its contender warmed up, in its first heat."""
+        if rounds := self.results[key].rounds:
+            return statistics.median(each.seconds for each in rounds)
         return next((fact["call_s"] for fact in self.results[key].facts if "call_s" in fact), None)
 
     def _together(

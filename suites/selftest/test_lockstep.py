@@ -20,7 +20,7 @@ from benchmarks.harness.lockstep import Entrant, Plan, Race, Result, Round, repl
 from reports.statistics import step_ratio
 
 PLAN = Plan(heats=2, most_heats=2, race_s=1e9, narrow=0.0, blocks=6, least_blocks=2, heat_s=1e9, round_s=0.01)
-SPEEDS = {"a": 1.0, "b": 1.1, "c": 1.5}
+SPEEDS = {"a": 0.003, "b": 0.0033, "c": 0.004}
 """Seconds per step."""
 
 
@@ -41,7 +41,8 @@ class Machine:
         retraces: Mapping[str, int] | None = None,
     ) -> None:
         self.time, self.drift, self.breaks, self.noise, self.retraces = 0.0, drift, breaks, noise, retraces or {}
-        self.calls: Mapping[str, float] = {}
+        self.speeds: Mapping[str, float] = SPEEDS
+        self.calls: Mapping[str, float] = {}  # what a step takes in the warm-up, where that is another time
         self.rounds: list[str] = []
         self.asked: list[tuple[str, str]] = []
         self.loops: dict[str, set[tuple[int, int]]] = {}
@@ -72,7 +73,7 @@ class Contender:
         assert not self.closed, f"{self.name} has failed and must be left alone"
         if action == "build":
             self.name = arguments["asked"]["name"]
-            self.speed = SPEEDS[self.name] * math.exp(self.machine.noise(self.name))
+            self.speed = self.machine.speeds[self.name] * math.exp(self.machine.noise(self.name))
         self.machine.asked.append((action, self.name))
         self.action = action
         if action == "round":
@@ -91,7 +92,7 @@ class Contender:
             return {"seconds": (self.speed + machine.drift * machine.time) * slower}
         retraces = machine.retraces.get(self.name, 0)
         replies: dict[str, dict[str, Any]] = {
-            "warm_up": {"call_s": 0.003 * self.machine.calls.get(self.name, 1.0)},
+            "warm_up": {"call_s": machine.calls.get(self.name, machine.speeds.get(self.name))},
             "finish": {"memory": {}, "retraces": retraces},
         }
         return replies.get(self.action, {})
@@ -201,13 +202,21 @@ def test_a_round_is_long_against_the_timer() -> None:
 def test_contenders_that_are_about_as_fast_have_equally_many_steps_in_a_round() -> None:
     """Wrong variant: each has its own number, and what a round costs besides makes the one with fewer look slower."""
     machine = Machine()
-    machine.calls = {"a": 0.99, "b": 1.4, "c": 9.0}
+    machine.speeds = {"a": 0.00297, "b": 0.0042, "c": 0.027}
     race(machine)[0].run()
     assert machine.loops == {"a": {(4, 2)}, "b": {(4, 2)}, "c": {(1, 1)}}
     machine = Machine()
-    machine.calls = {"a": 1.0, "b": 1.0, "c": 64.0}
+    machine.speeds = {"a": 0.003, "b": 0.003, "c": 0.192}
     race(machine)[0].run()
     assert machine.loops["c"] == {(1, 0)}, "long steps fill the caches themselves"
+
+
+def test_a_warm_up_that_was_disturbed_is_corrected_by_the_rounds() -> None:
+    """Wrong variant: what was twice as slow while it warmed up has half as many steps in all rounds of the race."""
+    machine = Machine()
+    machine.calls = {"b": 2 * SPEEDS["b"]}
+    race(machine)[0].run()
+    assert machine.loops == {"a": {(4, 2)}, "b": {(2, 1), (4, 2)}, "c": {(4, 2)}}
 
 
 def test_the_budget_of_a_heat_is_kept_but_never_at_the_cost_of_the_least_blocks(
