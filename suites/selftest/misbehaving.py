@@ -1,7 +1,7 @@
 """Contenders that misbehave, for the harness to survive: ``--implementation additive_attention=<this module>:<name>``.
 
-All but the incomplete one are the reference, which goes wrong while it is built, in each call, or at its sixth step.
-The sixth is in the rounds if the first call and three steps of warm-up come before.
+All but the incomplete one are the reference, which goes wrong while it is built, in each call, or at its `STEP`th step.
+That is in the second round if the first call, three steps of warm-up, and those on two cores come before.
 """
 
 import contextlib
@@ -19,11 +19,12 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from benchmarks.harness.worker import CALLS_ON_A_CORE
 from reference import additive_attention
 
 Act = Callable[[], Any]
 
-STEP = 6
+STEP = 1 + 3 + 2 * CALLS_ON_A_CORE + 2
 HOARD_BYTES = 200 << 20
 
 
@@ -39,7 +40,7 @@ def while_built(act: Act) -> SimpleNamespace:
 
 
 def in_step(act: Act) -> SimpleNamespace:
-    """The reference, which does this in its sixth step, from within the compiled graph."""
+    """The reference, which does this in its `STEP`th step, from within the compiled graph."""
     steps = iter(range(1, sys.maxsize))
 
     def count() -> np.float32:
