@@ -75,7 +75,7 @@ class Server:
         # itself, the server removes the folder.
         self._scratch = tempfile.TemporaryDirectory(prefix="touchstone-", ignore_cleanup_errors=True)
         command = [site.python or sys.executable, "-m", "benchmarks.harness.server"]
-        command += ["--descriptor", str(theirs), "--parent", str(os.getpid())]
+        command += ["--descriptor", str(theirs), "--parent", str(os.getpid()), "--scratch", self._scratch.name]
         self._process = subprocess.Popen(
             command,
             cwd=site.tree or ROOT,  # where Python looks first

@@ -254,6 +254,21 @@ def test_a_coordinator_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> N
     assert not list(tmp_path.iterdir()), "temporary files are left"
 
 
+def test_a_server_whose_folder_is_gone_removes_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong variant: "the folder for temporary files", which is the system's when the server's own is gone."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("TEMP", str(tmp_path))  # where the system's is then looked for
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    kept = tmp_path / "someone's"
+    kept.write_text("kept")
+    server = Server(Site("tensorflow", "cpu"))
+    server.wait_until_ready()
+    server._scratch.cleanup()
+    monkeypatch.setattr(server._scratch, "cleanup", lambda: None)
+    server.close()
+    assert [*tmp_path.iterdir()] == [kept]
+
+
 def test_the_harness_adds_less_than_a_hundredth_to_a_step_of_a_millisecond() -> None:
     """Of the fastest round. Wrong variant: a message, or a synchronization, for each step."""
     worker = Worker()
