@@ -262,8 +262,8 @@ def test_a_server_whose_folder_is_gone_removes_no_other(tmp_path: Path, monkeypa
     kept = tmp_path / "someone's"
     kept.write_text("kept")
     server = Server(Site("tensorflow", "cpu"))
+    server._scratch.cleanup()  # before it could have asked where that folder is
     server.wait_until_ready()
-    server._scratch.cleanup()
     monkeypatch.setattr(server._scratch, "cleanup", lambda: None)
     server.close()
     assert [*tmp_path.iterdir()] == [kept]
