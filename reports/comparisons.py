@@ -118,7 +118,7 @@ def ratios(samples: Iterable[Sample]) -> Ratios:
     for row, ratio in zip(compared + again, intervals, strict=True):
         row |= {name: getattr(ratio, name) for name in ("low", "high", "p", "units", "basis")}
         row["ratio"] = ratio.estimate
-    floors, own = _floors(again)
+    floors, own = _floors(again, intervals[len(compared) :])
     q_values = false_discovery([row["p"] for row in compared]).tolist()
     q_values += [1.0] * len(again)  # that these do not differ is known
     for row, ratio, q in zip(compared + again, intervals, q_values, strict=True):
@@ -131,12 +131,16 @@ def _race(row: Row) -> tuple[Any, ...]:
     return tuple(row[name] for name in _RACE)
 
 
-def _floors(again: Iterable[Row]) -> tuple[dict[str, float], dict[tuple[Any, ...], float]]:
+def _floors(
+    again: Sequence[Row], intervals: Sequence[Interval]
+) -> tuple[dict[str, float], dict[tuple[Any, ...], float]]:
     """What A/A races could tell from noise: on each machine, and the difference that each race itself showed."""
-    own = {_race(row): max(row["ratio"], 1 / row["ratio"]) for row in again if math.isfinite(row["ratio"])}
-    by_place: dict[str, list[float]] = defaultdict(list)
-    for race, ratio in own.items():
-        by_place[race[0]].append(ratio)
+    own: dict[tuple[Any, ...], float] = {}
+    by_place: dict[str, list[Interval]] = defaultdict(list)
+    for row, ratio in zip(again, intervals, strict=True):
+        if math.isfinite(ratio.estimate):
+            own[_race(row)] = max(ratio.estimate, 1 / ratio.estimate)
+            by_place[row["place"]].append(ratio)
     return {place: noise_floor(found) for place, found in by_place.items()}, own
 
 

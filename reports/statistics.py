@@ -207,13 +207,16 @@ def slower_share(contender: Rounds, baseline: Rounds) -> float | None:
     return float(np.mean((np.sign(differences) + 1) / 2)) if len(differences) else None
 
 
-def noise_floor(ratios: Sequence[float]) -> float:
+def noise_floor(ratios: Sequence[Interval]) -> float:
     """The smallest ratio that this run could tell from noise: what one more A/A race would stay below, at `CONFIDENCE`.
 
     Identical contenders differ by chance, and by whatever favours one place in a race over another. Their log ratios
     are taken as normal with mean zero, but for a few races that were much disturbed: their spread is 1.48 times the
     median of their sizes, and a next one stays within t(n/2) spreads, since a median tells of n values as much as a
-    root mean square of less than half as many (simulated in ``suites/selftest/test_error_rates.py``).
+    root mean square of less than half as many. Of one or two races such a spread says next to nothing; there the
+    intervals, which rest on several heats each, say more: a next one stays no less often within the furthest end of an
+    interval, the median of them. The floor is the lower of the two (simulated in
+    ``suites/selftest/test_error_rates.py``).
 
     Args:
         ratios: of the reference to itself, one per A/A race, at least one, positive.
@@ -221,8 +224,10 @@ def noise_floor(ratios: Sequence[float]) -> float:
     Returns:
         A ratio of at least 1.
     """
-    logs = np.abs(np.log(np.asarray(ratios, dtype=np.float64)))
-    return float(np.exp(_t_quantile(max(1.0, len(logs) / 2)) * _SPREAD_OF_MEDIAN * np.median(logs)))
+    sizes = np.abs(np.log([ratio.estimate for ratio in ratios]))
+    by_spread = float(np.exp(_t_quantile(max(1.0, len(sizes) / 2)) * _SPREAD_OF_MEDIAN * np.median(sizes)))
+    ends = [max(ratio.high, 1 / ratio.low) if ratio.known and ratio.low > 0 else math.inf for ratio in ratios]
+    return min(by_spread, float(np.median(ends)))
 
 
 _SPREAD_OF_MEDIAN = 1 / float(special.ndtri(0.75))  # of the size of a normal number

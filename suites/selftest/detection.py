@@ -175,7 +175,7 @@ def report(path: Path) -> str:
     """How often what is the same was called different, and what was slowed down was found."""
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     ratios = [Interval(**{name: row[name] for name in Interval.__dataclass_fields__}) for row in rows]
-    floor = noise_floor([ratio.estimate for row, ratio in zip(rows, ratios, strict=True) if row["role"] == "floor"])
+    floor = noise_floor([ratio for row, ratio in zip(rows, ratios, strict=True) if row["role"] == "floor"])
     rest = [
         (row["role"], row["kind"], ratio) for row, ratio in zip(rows, ratios, strict=True) if row["role"] != "floor"
     ]

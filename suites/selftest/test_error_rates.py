@@ -22,6 +22,7 @@ from reports.statistics import (
     noise_floor,
     slower_share,
     step_ratio,
+    t_interval,
 )
 from reports.verdicts import MARGIN, Speed, of_ratio
 
@@ -159,17 +160,26 @@ def test_a_table_of_identical_contenders_holds_a_false_alarm_in_one_of_twenty_re
 def test_one_more_identical_pair_stays_below_the_floor_in_95_of_100_runs() -> None:
     """Wrong variants: the largest ratio seen, or twice the spread, whatever the number of races."""
     rng = np.random.default_rng(5)
-    for races in (1, 3, 11, 24):
-        logs = rng.normal(0, 0.02, (4000, races + 1))
-        floors = np.log([noise_floor(np.exp(each).tolist()) for each in logs[:, :-1]])
-        assert 0.94 < np.mean(np.abs(logs[:, -1]) <= floors) < 0.985
+    for races in (1, 2, 3, 11, 24):
+        heats = rng.normal(0, 0.04, (3000, races + 1, 4))
+        runs = [[t_interval(each, "heats").exp() for each in run] for run in heats]
+        within = [max(run[-1].estimate, 1 / run[-1].estimate) <= noise_floor(run[:-1]) for run in runs]
+        assert 0.94 < np.mean(within) < 0.995
+
+
+def test_the_floor_of_one_race_is_what_its_interval_reaches() -> None:
+    """Wrong variant: the spread of one value, which is twelve times its size and can be nothing or a quarter."""
+    narrow, single = Interval(1.004, 0.984, 1.023, 0.6, 5, "heats"), Interval(1.01, -math.inf, math.inf, 1, 1, "blocks")
+    assert noise_floor([narrow]) == 1.023
+    assert noise_floor([single]) == pytest.approx(1.01 ** (12.706 * 1.4826), rel=1e-3)
 
 
 def test_a_disturbed_race_does_not_raise_the_floor_of_all() -> None:
     """Wrong variant: the root mean square, which one race that took twice as long moves to 50%."""
-    quiet = np.exp(np.random.default_rng(8).normal(0, 0.01, 20)).tolist()
-    assert noise_floor([*quiet, 2.0]) < 1.05
-    assert noise_floor([1 / each for each in quiet]) == pytest.approx(noise_floor(quiet))
+    heats = np.random.default_rng(8).normal(0, 0.02, (20, 4))
+    quiet, mirrored = ([t_interval(sign * each, "heats").exp() for each in heats] for sign in (1, -1))
+    assert noise_floor([*quiet, Interval(2.0, 1.9, 2.1, 0.0, 4, "heats")]) < 1.05
+    assert noise_floor(mirrored) == pytest.approx(noise_floor(quiet))
 
 
 def test_no_verdict_undercuts_the_floor() -> None:
