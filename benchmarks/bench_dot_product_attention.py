@@ -100,7 +100,8 @@ def _alone(subject: Any, parameters: Mapping[str, int]) -> Any:
     """
     from keras import layers, ops
 
-    cut = (parameters["batch"], parameters["length"], parameters["heads"], parameters["head_size"])
+    cut = (-1, *(parameters[name] for name in ("length", "heads", "head_size")))
+    joined = (-1, parameters["length"], parameters["heads"] * parameters["head_size"])
 
     class Alone(layers.Layer):
         """The function as a layer: peers that are no Keras code cannot take a model's symbols."""
@@ -108,7 +109,7 @@ def _alone(subject: Any, parameters: Mapping[str, int]) -> Any:
         def call(self, words: Any) -> Any:
             """Of words (B, T, D)."""
             x = ops.reshape(words, cut)
-            return ops.reshape(subject.dot_product_attention(x, x, x, causal=True), ops.shape(words))
+            return ops.reshape(subject.dot_product_attention(x, x, x, causal=True), joined)
 
     attend = Alone(dtype=subject.precision)
     return lambda words, _: attend(words)

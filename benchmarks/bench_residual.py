@@ -24,6 +24,7 @@ WORKLOADS = (
     _workload("resnet20-32x32", RESNET20 | {"side": 32, "channels": 3, "batch": 32}, ("inference",)),
     _workload("resnet18-64x64", RESNET18 | {"side": 64, "batch": 8}),
     _workload("resnet50-32x32", RESNET50 | {"side": 32, "batch": 8}, ("inference",)),
+    _workload("resnet50-v1.5-32x32", RESNET50 | {"side": 32, "batch": 8, "v1.5": 1}),
     _workload("resnet50-128x128", RESNET50 | {"side": 128, "batch": 8}),
     Workload("residual", "resnet50-224x224", RESNET50 | {"side": 224, "batch": 64}, {"paper": OPERATIONS}),
     *(
@@ -47,9 +48,14 @@ def model(subject: Any, parameters: Mapping[str, int], **options: Any) -> Any:
     sizes = {"classes": parameters["classes"], "input_shape": (side, side, parameters["channels"])}
     if parameters["stages"] == 3:
         return subject.cifar_resnet(parameters["depth"], **sizes, **options, dtype=subject.precision)
-    # As in keras.applications, so that it does the same work; KerasHub, which cannot, is raced at depth 18.
-    v1 = {"stride_on": "1x1"} if parameters["depth"] >= 50 else {}
-    return subject.imagenet_resnet(parameters["depth"], **sizes, **v1, **options, dtype=subject.precision)
+    if _strides_first(parameters):
+        options["stride_on"] = "1x1"
+    return subject.imagenet_resnet(parameters["depth"], **sizes, **options, dtype=subject.precision)
+
+
+def _strides_first(parameters: Mapping[str, int]) -> bool:
+    """Whether bottlenecks stride on their first 1x1, as only keras.applications does; KerasHub has v1.5 alone."""
+    return parameters["depth"] >= 50 and "v1.5" not in parameters
 
 
 def without(subject: Any, parameters: Mapping[str, int]) -> Any:
@@ -76,7 +82,7 @@ def cost(parameters: Mapping[str, int], operation: str, *, without: bool = False
     for stage, blocks in enumerate(repeats):
         for block in range(blocks):
             strides = 2 if stage and not block else 1
-            branch, outputs = _branch(filters << stage, strides, bottleneck=imagenet and depth >= 50)
+            branch, outputs = _branch(filters << stage, strides, parameters)
             changes = strides != 1 or channels != outputs
             if imagenet and changes and not without:  # option B; the CIFAR family's option A has no weights
                 projection = costs.convolution(
@@ -94,10 +100,11 @@ def cost(parameters: Mapping[str, int], operation: str, *, without: bool = False
     return costs.step(layers, operation, batch=numbers, logits=batch * classes, width=width)
 
 
-def _branch(filters: int, strides: int, *, bottleneck: bool) -> tuple[list[tuple[int, int, int]], int]:
+def _branch(filters: int, strides: int, parameters: Mapping[str, int]) -> tuple[list[tuple[int, int, int]], int]:
     """The convolutions of a block as (kernel, strides, filters), and its channels."""
-    if bottleneck:
-        return [(1, strides, filters), (3, 1, filters), (1, 1, 4 * filters)], 4 * filters
+    if parameters["stages"] == 4 and parameters["depth"] >= 50:
+        first, second = (strides, 1) if _strides_first(parameters) else (1, strides)
+        return [(1, first, filters), (3, second, filters), (1, 1, 4 * filters)], 4 * filters
     return [(3, strides, filters), (3, 1, filters)], filters
 
 
