@@ -48,8 +48,8 @@ def model(subject: Any, parameters: Mapping[str, int], **options: Any) -> Any:
     sizes = {"classes": parameters["classes"], "input_shape": (side, side, parameters["channels"])}
     if parameters["stages"] == 3:
         return subject.cifar_resnet(parameters["depth"], **sizes, **options, dtype=subject.precision)
-    if _strides_first(parameters):
-        options["stride_on"] = "1x1"
+    if parameters["depth"] >= 50:
+        options["stride_on"] = "1x1" if _strides_first(parameters) else "3x3"
     return subject.imagenet_resnet(parameters["depth"], **sizes, **options, dtype=subject.precision)
 
 
