@@ -132,8 +132,9 @@ def blockwise_forward(query: Tensor, source: Blocks) -> tuple[Tensor, Tensor]:
         ops.zeros(outputs, query.dtype),
     )
     largest, total, summed = source.fold(step, state)
-    total = ops.where(total > 0, total, 1)  # 0 only for a row that is masked throughout, and so is `summed`
-    return summed / total, largest + ops.log(total)
+    attends = largest > LOWEST_SCORE  # a row that is masked throughout has summed what it may not see
+    total = ops.where(attends, total, 1)
+    return ops.where(attends, summed / total, 0), largest + ops.log(total)
 
 
 def running_softmax(
@@ -142,13 +143,14 @@ def running_softmax(
     """Take one block into a softmax under way (Milakov and Gimelshein 2018, algorithm 3, lines 4 and 5).
 
     The state is the largest score so far m, the total d = sum_s exp(e_ts - m), both `(B, N, T, 1)`, and the sum of
-    values that goes with it, `(B, N, T, H_v)`; both sums shrink by exp(m - m') when m grows to m'.
+    values that goes with it, `(B, N, T, H_v)`; both sums shrink by exp(m - m') when m grows to m'. What a row sums
+    while all is masked, m being the score that stands for that, shrinks to nothing at the first score that is not.
     """
     largest, total, summed = state
     if allowed is not None:
         scores = ops.where(allowed, scores, LOWEST_SCORE)
     grown = ops.maximum(largest, ops.max(scores, axis=-1, keepdims=True))
-    shrink, powers = ops.exp(largest - grown), masked_exp(scores - grown, allowed)
+    shrink, powers = ops.exp(largest - grown), ops.exp(scores - grown)
     total = total * shrink + ops.sum(powers, axis=-1, keepdims=True)
     return grown, total, summed * shrink + ops.matmul(powers, values)
 
@@ -165,7 +167,8 @@ def blockwise_gradient(
 
     def step(state: tuple[Tensor, ...], start: int | Tensor, size: int | Tensor) -> tuple[Tensor, ...]:
         keys, values, allowed = source.at(start, size)
-        weights = masked_exp(dot_products(query, keys) - log_total, allowed)  # (B, N, T, size)
+        weights = ops.exp(dot_products(query, keys) - log_total)  # (B, N, T, size)
+        weights = weights if allowed is None else ops.where(allowed, weights, 0)
         to_scores = weights * (dot_products(upstream, values) - delta)
         to_query, to_keys, to_values = state
         return (
@@ -175,11 +178,6 @@ def blockwise_gradient(
         )
 
     return source.fold(step, tuple(ops.zeros_like(each) for each in (query, source.keys, source.values)))
-
-
-def masked_exp(scores: Tensor, allowed: Tensor | None) -> Tensor:
-    """Exp where `allowed` is True, zero elsewhere."""
-    return ops.exp(scores) if allowed is None else ops.where(allowed, ops.exp(scores), 0)
 
 
 def transposed_product(weights: Tensor, rows: Tensor) -> Tensor:

@@ -156,7 +156,7 @@ def softmax_then_mask(scores: Any, allowed: Any) -> Any:
 
 def powers_only(scores: Any, allowed: Any) -> Any:
     """Never divided by their sum."""
-    return _blockwise.masked_exp(scores, allowed)
+    return ops.exp(scores) if allowed is None else ops.where(allowed, ops.exp(scores), 0)
 
 
 def softmax_without_gradient(scores: Any, allowed: Any) -> Any:
@@ -186,12 +186,19 @@ def running(keep_total: bool, keep_sum: bool) -> Callable[..., tuple[Any, ...]]:
     def running_softmax(state: tuple[Any, ...], *block: Any) -> tuple[Any, ...]:
         grown = _blockwise.running_softmax(state, *block)[0]
         back = ops.exp(grown - state[0])  # undoes the shrinking
-        started = ops.where(state[1] > 0, back, 1)
+        started = ops.where(state[0] > _scores.LOWEST_SCORE, back, 1)
         largest, total, summed = state
         kept = largest, total * started if keep_total else total, summed * started if keep_sum else summed
         return _blockwise.running_softmax(kept, *block)
 
     return running_softmax
+
+
+def rows_of_all_values(query: Any, source: Any) -> tuple[Any, Any]:
+    """What a row has summed while all is masked stays."""
+    output, log_total = _blockwise.blockwise_forward(query, source)
+    mean = ops.mean(source.values, axis=2, keepdims=True)
+    return ops.where(log_total > _scores.LOWEST_SCORE / 2, output, mean), log_total
 
 
 def counted_from_zero(mask: Any, causal: Any, offset: Any, length: Any, start: Any, size: Any) -> Any:
@@ -525,6 +532,13 @@ VARIANTS = (
         "the running sum of values does not shrink as the largest score grows",
         ("blockwise_follows_the_formula",),
         changed(running_softmax=running(keep_total=False, keep_sum=True)),
+        BOTH,
+    ),
+    Variant(
+        "masked_rows_by_blocks",
+        "by blocks, a row that is masked throughout gets the mean of all values",
+        ("blockwise_follows_the_formula",),
+        changed(blockwise_forward=rows_of_all_values),
         BOTH,
     ),
     Variant(
