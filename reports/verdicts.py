@@ -11,11 +11,11 @@ from enum import StrEnum
 
 from reports.statistics import Interval
 
-DISCOVERY_RATE = 0.02
+DISCOVERY_RATE = 0.03
 """The share of false discoveries that is accepted among all ratios that a report calls a cost or a saving.
 
 Control lets more pass the more there is to find: of what is equal, the rate times the share of the table that differs
-is called different. That is at most 1% as long as no more than half of the table differs.
+is called different. That is at most 1% as long as no more than a third of the table differs.
 """
 
 MARGIN = 1.05

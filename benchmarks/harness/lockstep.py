@@ -269,7 +269,9 @@ class Race:
         once, in which case their times are kept out of the facts.
         """
         alone = not all(self.results[entrant.key].finished for entrant in entrants)
-        warm_up = {"seconds": self.plan.warm_up_s, "calls": self.plan.warm_up_calls}
+        # Later heats take the number of steps in a round from the rounds: there is nothing to calibrate.
+        cores = [0, 1] if alone else []
+        warm_up = {"seconds": self.plan.warm_up_s, "calls": self.plan.warm_up_calls, "cores": cores}
         for group in [[entrant] for entrant in entrants] if alone else [entrants]:
             asked: dict[str, Fact] = {
                 each.key: {"asked": dict(each.asked), "module": each.module, "bench": each.bench} for each in group

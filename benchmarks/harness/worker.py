@@ -8,6 +8,7 @@ import gc
 import re
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,18 +97,18 @@ class Worker:
             )
         return {"first_call_s": seconds}
 
-    def warm_up(self, seconds: float, calls: int) -> Message:
+    def warm_up(self, seconds: float, calls: int, cores: Sequence[int] = ()) -> Message:
         """Run at least so many calls for at least so long; the fastest of the later half calibrates the rounds.
 
-        So do a few more on two cores, where a step is short: half of a busy core is not how fast the step is, and a
-        wrong number of steps in a round shows as a difference of several per cent.
+        So do a few more on each of the given cores, where a step is short: half of a busy core is not how fast the step
+        is, and a wrong number of steps in a round shows as a difference of several per cent.
         """
         deadline = time.perf_counter() + seconds
         times = [self._timed(1)[0] for _ in range(calls)]
         while time.perf_counter() < deadline and len(times) < MOST_WARM_UP_CALLS:
             times.append(self._timed(1)[0])
         fastest = min(times[len(times) // 2 :])
-        for core in (0, 1) if fastest < SHORT_STEP_S else ():
+        for core in cores if fastest < SHORT_STEP_S else ():
             devices.move_to_core(core)
             fastest = min(fastest, *(self._timed(1)[0] for _ in range(CALLS_ON_A_CORE)))
         self.traces = self.count_traces() if self.count_traces else None

@@ -143,7 +143,7 @@ def test_moderated_intervals_cover_the_truth_in_tables_of_three_heats() -> None:
     assert np.mean(covered) == pytest.approx(0.95, abs=0.02)
 
 
-def test_a_table_of_identical_contenders_holds_a_false_alarm_in_one_of_fifty_reports() -> None:
+def test_a_table_of_identical_contenders_holds_a_false_alarm_in_one_of_thirty_reports() -> None:
     """Wrong variant: every ratio is tested at 5% on its own, so that most tables of 40 hold one."""
     rng = np.random.default_rng(4)
     alarms, uncontrolled = 0, 0
@@ -153,7 +153,7 @@ def test_a_table_of_identical_contenders_holds_a_false_alarm_in_one_of_fifty_rep
         verdicts = {of_ratio(ratio, q) for ratio, q in zip(table, q_values, strict=True)}
         alarms += bool(verdicts & {Speed.FASTER, Speed.SLOWER})
         uncontrolled += any(each.p < 0.05 for each in table)
-    assert alarms <= 6  # of 100 at 2%, more once in 200 (binomial)
+    assert alarms <= 8  # of 100 at 3%, more once in 200 (binomial)
     assert uncontrolled > 60
 
 

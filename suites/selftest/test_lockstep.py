@@ -47,6 +47,7 @@ class Machine:
         self.asked: list[tuple[str, str]] = []
         self.loops: dict[str, set[tuple[int, int]]] = {}
         self.cores: list[int] = []
+        self.calibrated: list[list[int]] = []  # on which cores, at each warm-up
         self.slow_core = 1.0  # how much longer everything takes on every other core
 
     def fork(self) -> "Contender":
@@ -79,6 +80,8 @@ class Contender:
         if action == "round":
             self.machine.loops.setdefault(self.name, set()).add((arguments["loops"], arguments["lead_in"]))
             self.machine.cores.append(arguments["core"])
+        if action == "warm_up":
+            self.machine.calibrated.append(arguments["cores"])
 
     def receive(self, limit_s: float) -> dict[str, Any]:
         assert limit_s == PLAN.limit_s
@@ -239,6 +242,7 @@ def test_builds_are_apart_in_the_first_heat_and_together_later() -> None:
     (name,) = {name for _, name in a_first}
     assert a_first == [("build", name), ("first_call", name), ("warm_up", name)]
     assert sorted(a_second) == [("build", "a"), ("build", "b"), ("build", "c")]
+    assert machine.calibrated == [[0, 1]] * 3 + [[]] * (len(machine.calibrated) - 3), "later the rounds tell"
 
 
 def test_nobody_is_always_forked_and_built_first() -> None:
