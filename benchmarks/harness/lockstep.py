@@ -176,10 +176,11 @@ class Race:
         results: dict[str, Result] | None = None,
         tell: Callable[[str], None] = lambda _: None,
         conditions: Callable[[Iterable[int]], Mapping[str, Any]] = lambda _: {},
+        renew: Callable[[], None] = lambda: None,
     ) -> None:
         self.entrants, self.server, self.plan, self.journal, self.tell = entrants, server, plan, journal, tell
         self.results = {entrant.key: (results or {}).get(entrant.key, Result()) for entrant in entrants}
-        self.conditions = conditions
+        self.conditions, self.renew = conditions, renew
         self._seed = json.dumps([[entrant.key, dict(entrant.asked)] for entrant in entrants], sort_keys=True)
         self.readings: list[dict[str, Any]] = []
         self.heat_s = 0.0  # what the last heat took
@@ -232,6 +233,8 @@ class Race:
     def heat(self) -> None:
         """One more heat of all contenders that have not failed."""
         started = time.monotonic()
+        if self.heat_s:
+            self.renew()
         heat = next(self._heats)
         self.tell(f"heat {self.done + 1}")
         # Where a process stands among the others (which was forked first, which built first) must favour nobody.

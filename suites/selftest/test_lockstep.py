@@ -245,6 +245,17 @@ def test_builds_are_apart_in_the_first_heat_and_together_later() -> None:
     assert machine.calibrated == [[0, 1]] * 3 + [[]] * (len(machine.calibrated) - 3), "later the rounds tell"
 
 
+def test_servers_are_renewed_between_heats() -> None:
+    """Wrong variants: before the first heat too, whose servers are new; in the middle of a heat; never again."""
+    machine, renewed = Machine(), []
+    running = race(machine)[0]
+    running.renew = lambda: renewed.append(len(machine.rounds))
+    running.run()
+    a_heat = 2 * len(SPEEDS) * PLAN.blocks
+    assert renewed == list(range(a_heat, len(machine.rounds), a_heat))
+    assert renewed
+
+
 def test_nobody_is_always_forked_and_built_first() -> None:
     """Wrong variant: contenders are built in the order in which they were entered, which favours one place."""
     machine = Machine()
