@@ -1,6 +1,6 @@
 """ResNets of `torch.nn` modules behind ``imagenet_resnet``, laid out as torchvision lays out its own.
 
-Torchvision itself cannot stand here: it has no build for every build of torch that the other peers run on. The modules
+Torchvision itself cannot stand here: it has no builds for all builds of torch that the other peers run on. The modules
 are torch's own (`Conv2d`, `BatchNorm2d`, `MaxPool2d`), put together in torch's way. Their parameters are Keras
 variables in the contract's shapes and order; kernels lie in memory as torch wants them for images with the channels
 last, so that no step moves them.
@@ -20,6 +20,7 @@ _REPEATS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23
 
 
 def _normalized(channels: int, filters: int, kernel: int, strides: int) -> list[nn.Module]:
+    """A convolution, padded alike on all sides, and its batch normalization."""
     return [nn.Conv2d(channels, filters, kernel, strides, kernel // 2, bias=False), nn.BatchNorm2d(filters)]
 
 
