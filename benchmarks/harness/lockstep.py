@@ -170,17 +170,16 @@ class Race:
     def __init__(
         self,
         entrants: list[Entrant],
-        server: Callable[[Entrant], Server],
+        server: Callable[[Entrant, int], Server],
         plan: Plan,
         journal: Journal,
         results: dict[str, Result] | None = None,
         tell: Callable[[str], None] = lambda _: None,
         conditions: Callable[[Iterable[int]], Mapping[str, Any]] = lambda _: {},
-        renew: Callable[[], None] = lambda: None,
     ) -> None:
         self.entrants, self.server, self.plan, self.journal, self.tell = entrants, server, plan, journal, tell
         self.results = {entrant.key: (results or {}).get(entrant.key, Result()) for entrant in entrants}
-        self.conditions, self.renew = conditions, renew
+        self.conditions = conditions
         self._seed = json.dumps([[entrant.key, dict(entrant.asked)] for entrant in entrants], sort_keys=True)
         self.readings: list[dict[str, Any]] = []
         self.heat_s = 0.0  # what the last heat took
@@ -233,8 +232,6 @@ class Race:
     def heat(self) -> None:
         """One more heat of all contenders that have not failed."""
         started = time.monotonic()
-        if self.heat_s:
-            self.renew()
         heat = next(self._heats)
         self.tell(f"heat {self.done + 1}")
         # Where a process stands among the others (which was forked first, which built first) must favour nobody.
@@ -243,7 +240,7 @@ class Race:
             workers: dict[str, Worker] = {}
             for entrant in entrants:
                 forked = time.perf_counter()
-                workers[entrant.key] = stack.enter_context(self.server(entrant).fork())
+                workers[entrant.key] = stack.enter_context(self.server(entrant, heat).fork())
                 self._attempt(entrant.key, workers, "hello")
                 self.results[entrant.key].facts.append({"start_s": time.perf_counter() - forked})
             self._get_ready(entrants, workers)

@@ -112,7 +112,7 @@ def pair(server: Server, kind: str, number: int, pieces: Sequence[int], seconds:
     ]
     entrants = [Entrant(name, each, __spec__.name, __spec__.name) for name, each in zip("ab", asked, strict=True)]
     plan = replace(PLANS["quick"], heats=0, most_heats=1000, narrow=0.0, blocks=1000, heat_s=HEAT_S, warm_up_s=0.05)
-    race, deadline = Race(entrants, lambda _: server, plan, Unkept()), time.monotonic() + seconds
+    race, deadline = Race(entrants, lambda *_: server, plan, Unkept()), time.monotonic() + seconds
     race.heat()
     # Time is the only limit, and is kept: what is left is shared by as many heats as can be finished.
     while True:

@@ -97,7 +97,7 @@ def build(each: Entrant) -> dict[str, Any]:
 def race(server: Server, names: list[str], plan: Plan = PLAN, journal: Kept | None = None) -> dict[str, Result]:
     """The results of a race by name."""
     entrants = {name: entrant(name) for name in names}
-    results = Race(list(entrants.values()), lambda _: server, plan, Kept() if journal is None else journal).run()
+    results = Race(list(entrants.values()), lambda *_: server, plan, Kept() if journal is None else journal).run()
     return {name: results[each.key] for name, each in entrants.items()}
 
 
@@ -219,7 +219,7 @@ def test_fifty_contenders_leave_nothing_behind(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(tempfile, "tempdir", None)
     before = state()
     server = Server(Site("tensorflow", "cpu"))
-    results = Race(crowd(), lambda _: server, replace(PLAN, heats=1, most_heats=1, blocks=1), Kept()).run()
+    results = Race(crowd(), lambda *_: server, replace(PLAN, heats=1, most_heats=1, blocks=1), Kept()).run()
     assert all(result.failure is None and len(result.rounds) == 2 for result in results.values())
     assert list(tmp_path.rglob("__autograph_generated_file*")), "nothing was put aside, so that nothing is shown"
     server.close()

@@ -104,7 +104,7 @@ class Contender:
 def race(machine: Machine, plan: Plan = PLAN, earlier: dict[str, Result] | None = None) -> tuple[Race, Kept]:
     journal = Kept()
     entrants = [Entrant(name, {"name": name}, "", "") for name in SPEEDS]
-    return Race(entrants, lambda _: cast(Server, machine), plan, journal, earlier), journal
+    return Race(entrants, lambda *_: cast(Server, machine), plan, journal, earlier), journal
 
 
 def blocks_of(machine: Machine, size: int = 2 * len(SPEEDS)) -> list[list[str]]:
@@ -152,7 +152,7 @@ def test_other_races_have_other_orders() -> None:
     for number in range(8):
         machine = Machine()
         entrants = [Entrant(name, {"name": name, "seed": number}, "", "") for name in SPEEDS]
-        Race(entrants, lambda _, machine=machine: cast(Server, machine), PLAN, Kept()).run()  # type: ignore[misc]
+        Race(entrants, lambda *_, machine=machine: cast(Server, machine), PLAN, Kept()).run()
         orders.add(tuple(machine.rounds))
     assert len(orders) == 8
 
@@ -245,15 +245,15 @@ def test_builds_are_apart_in_the_first_heat_and_together_later() -> None:
     assert machine.calibrated == [[0, 1]] * 3 + [[]] * (len(machine.calibrated) - 3), "later the rounds tell"
 
 
-def test_servers_are_renewed_between_heats() -> None:
-    """Wrong variants: before the first heat too, whose servers are new; in the middle of a heat; never again."""
-    machine, renewed = Machine(), []
+def test_a_heat_says_which_one_it_is_to_who_has_the_servers() -> None:
+    """Wrong variant: all heats fork from one server, whose luck is then in no interval."""
+    machine, asked = Machine(), []
     running = race(machine)[0]
-    running.renew = lambda: renewed.append(len(machine.rounds))
+    running.server = lambda entrant, heat: (asked.append((heat, entrant.key)), cast(Server, machine))[1]  # type: ignore[func-returns-value]
     running.run()
-    a_heat = 2 * len(SPEEDS) * PLAN.blocks
-    assert renewed == list(range(a_heat, len(machine.rounds), a_heat))
-    assert renewed
+    heats = [heat for heat, _ in asked]
+    assert heats == sorted(heats)
+    assert {heat: heats.count(heat) for heat in heats} == dict.fromkeys(range(running.done), len(SPEEDS))
 
 
 def test_nobody_is_always_forked_and_built_first() -> None:

@@ -70,7 +70,7 @@ def race(server: Server, names: list[str], plan: Any = PLAN, **options: Any) -> 
         Entrant(f"{number} {name}", asked | sizes | {"operation": name}, faults.__name__, faults.__name__)
         for number, name in enumerate(names)
     ]
-    return Race(entrants, lambda _: server, plan, Unkept(), **options).run()
+    return Race(entrants, lambda *_: server, plan, Unkept(), **options).run()
 
 
 @pytest.mark.parametrize("fault", NAMED)
