@@ -114,8 +114,9 @@ def entrant_of(contender: Contender) -> Entrant:
 SERVERS = 3
 """Of each site. Heats fork from them in turns, all contenders of a heat from servers of one number.
 
-How a server's memory happens to lie goes to all that it forks, heat after heat, and with one server shows in no interval:
-of six runs of a race of plain Python, two missed by up to 4% what the others agreed on. With three, none of six missed.
+How a server's memory happens to lie goes to all that it forks, heat after heat, and with one server shows in no
+interval: of six runs of a race of plain Python, two missed by up to 4% what the others agreed on. With three, none of
+six missed.
 """
 
 
