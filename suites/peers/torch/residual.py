@@ -133,7 +133,7 @@ class ResNet(keras.layers.Layer):
         module = self.held[0].train(bool(training))
         return torch.func.functional_call(module, found, (images.permute(0, 3, 1, 2),))
 
-    def compute_output_spec(self, images: Any, training: bool | None = None) -> Any:  # noqa: ARG002
+    def compute_output_spec(self, images: Any, training: bool | None = None) -> Any:  # noqa: ARG002 - as Keras calls it
         """Logits are in the dtype of the variables, not in the compute dtype."""
         return keras.KerasTensor((images.shape[0], self.sizes["classes"]), self.variable_dtype)
 
