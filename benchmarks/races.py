@@ -140,11 +140,12 @@ class Track:
         for contender in contenders:
             self.contenders.setdefault(contender.group, []).append(contender)
             self._to_come.add(key_of(contender.asked()))
-            for number in range(SERVERS):
-                self.server(contender.site, number)
+            for heat in range(SERVERS):
+                self.server(contender.site, heat)
 
-    def server(self, site: Site, number: int) -> Server:
-        """One of the preloaded servers of a site; a new one if the last one died."""
+    def server(self, site: Site, heat: int) -> Server:
+        """The preloaded server of a site whose turn it is in a heat; a new one if the last one died."""
+        number = heat % SERVERS
         server = self._servers.get((site, number))
         if server is None or not server.alive:
             server = self._servers[site, number] = Server(site)
@@ -169,7 +170,7 @@ class Track:
             entries = journal.entries()
             self._races[group] = Race(
                 [entrant_of(each) for each in self.contenders[group]],
-                lambda entrant, heat: self.server(sites[entrant.key], heat % SERVERS),
+                lambda entrant, heat: self.server(sites[entrant.key], heat),
                 PLANS[contender.scale],
                 journal,
                 self._timings.results(sites, entries),

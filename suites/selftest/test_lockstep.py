@@ -9,13 +9,15 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, Self, cast
 
 import numpy as np
 import pytest
 
+from benchmarks import races
 from benchmarks.harness import devices, lockstep, worker
-from benchmarks.harness.client import Server, WorkerError
+from benchmarks.harness.client import Server, Site, WorkerError
 from benchmarks.harness.lockstep import Entrant, Plan, Race, Result, Round, replay
 from reports.statistics import step_ratio
 
@@ -254,6 +256,18 @@ def test_a_heat_says_which_one_it_is_to_who_has_the_servers() -> None:
     heats = [heat for heat, _ in asked]
     assert heats == sorted(heats)
     assert {heat: heats.count(heat) for heat in heats} == dict.fromkeys(range(running.done), len(SPEEDS))
+
+
+def test_servers_take_turns_by_heats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong variants: one server for all heats; a new one for each, which costs an import; one for all sites."""
+    monkeypatch.setattr(races, "Server", lambda site: SimpleNamespace(site=site, alive=True))
+    track = object.__new__(races.Track)
+    track._servers = {}
+    here, there = Site("tensorflow", "cpu"), Site("torch", "cpu")
+    heats = [id(track.server(here, heat)) for heat in range(2 * races.SERVERS)]
+    assert heats[: races.SERVERS] == heats[races.SERVERS :]
+    assert len(set(heats)) == races.SERVERS > 1
+    assert id(track.server(there, 0)) not in heats
 
 
 def test_nobody_is_always_forked_and_built_first() -> None:
