@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -174,7 +175,10 @@ class Isolation:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        self.scratch = tempfile.TemporaryDirectory(prefix="touchstone-", ignore_cleanup_errors=True)
+        self.scratch = tempfile.mkdtemp(prefix="touchstone-")
+        # A process that is killed removes nothing. This one sees the pipe close whatever becomes of pytest's, and does.
+        remove = ["sh", "-c", 'cat; rm -rf "$1"', "sh", self.scratch]
+        self._remover = subprocess.Popen(remove, stdin=subprocess.PIPE, start_new_session=True)
         self.groups: list[Group] = []
         self.place: dict[pytest.Item, tuple[Group, int]] = {}
 
@@ -185,7 +189,7 @@ class Isolation:
             if name:
                 continue
             for _, items in itertools.groupby(found, group_of):
-                group = Group(list(items), stretch, self.scratch.name)
+                group = Group(list(items), stretch, self.scratch)
                 self.groups.append(group)
                 self.place |= {item: (group, index) for index, item in enumerate(group.items)}
         gc.collect()
@@ -231,7 +235,7 @@ class Isolation:
         """End what is left when the session stops early."""
         for group in self.groups:
             group.kill()
-        self.scratch.cleanup()
+        self._remover.communicate()
 
 
 def _raise(error: Exception) -> NoReturn:

@@ -36,8 +36,12 @@ while True:
     time.sleep(0.1 * (1 - share))"""
 """A program that keeps a core busy for a share of every tenth of a second."""
 
-HEAT_S = 0.8
-"""Rounds of a heat, in seconds, before they are stretched to fill a pair's time."""
+LEAST_HEAT_S, HEATS = 0.8, 15
+"""How long the rounds of a heat are, in seconds: as long as so many heats would fill a pair's time, or as the least.
+
+More and shorter heats would spend more time beside their rounds and tell no more: what they differ by is what their
+blocks differ by.
+"""
 
 FLOOR_PAIRS = 11
 """As many A/A races as a run of all techniques holds; they give the floor, and are not judged."""
@@ -111,15 +115,16 @@ def pair(server: Server, kind: str, number: int, pieces: Sequence[int], seconds:
         for each in pieces
     ]
     entrants = [Entrant(name, each, __spec__.name, __spec__.name) for name, each in zip("ab", asked, strict=True)]
-    plan = replace(PLANS["quick"], heats=0, most_heats=1000, narrow=0.0, blocks=1000, heat_s=HEAT_S, warm_up_s=0.05)
+    heat_s = max(LEAST_HEAT_S, seconds / HEATS)
+    plan = replace(PLANS["quick"], heats=0, most_heats=1000, narrow=0.0, blocks=1000, heat_s=heat_s, warm_up_s=0.05)
     race, deadline = Race(entrants, lambda *_: server, plan, Unkept()), time.monotonic() + seconds
     race.heat()
     # Time is the only limit, and is kept: what is left is shared by as many heats as can be finished.
     while True:
         left, beside = deadline - time.monotonic(), race.heat_s - race.plan.heat_s
-        if left < beside + HEAT_S / 2:
+        if left < beside + heat_s / 2:
             break
-        race.plan = replace(plan, heat_s=left / max(1, int(left / (beside + HEAT_S))) - beside)
+        race.plan = replace(plan, heat_s=left / max(1, int(left / (beside + heat_s))) - beside)
         race.heat()
     for result in race.results.values():
         if result.failure:

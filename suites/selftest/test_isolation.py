@@ -1,8 +1,11 @@
 """What an implementation does to its process, it does to that alone: its properties say so, and the others run."""
 
 import json
+import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,3 +56,20 @@ def test_every_property_says_what_happened(contender: str, rows: dict[tuple[str,
 def test_the_others_are_not_touched(rows: dict[tuple[str, str], dict[str, Any]]) -> None:
     assert {rows["reference", name]["outcome"] for name in PROPERTIES} == {"passed"}
     assert len(rows) == len(PROPERTIES) * (len(SAID) + 1)
+
+
+def test_a_kill_leaves_no_temporary_file(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "suites/properties/test_additive_attention.py", "-p", "no:cacheprovider"]
+    session = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"TMPDIR": str(tmp_path)}, stdout=subprocess.DEVNULL)
+    wait_until(lambda: any(tmp_path.iterdir()))
+    session.kill()
+    session.wait()
+    wait_until(lambda: not any(tmp_path.iterdir()))
+
+
+def wait_until(happens: Callable[[], bool]) -> None:
+    """Wait until something happens, a minute at most."""
+    deadline = time.monotonic() + 60
+    while not happens():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.05)
