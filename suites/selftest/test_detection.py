@@ -10,7 +10,7 @@ from benchmarks.harness.client import Server, Site
 from reports.statistics import Interval, step_ratio, t_interval
 from suites.selftest import detection
 
-SETTINGS = {"slowdown": 5.0, "seconds": 10.0, "neighbour": 0.0}
+SETTINGS = {"slowdown": 5, "seconds": 10.0, "neighbour": 0.0}
 
 
 def row(role: str, kind: str, percent: float, spread: float = 0.1) -> str:
@@ -45,11 +45,11 @@ def test_pairs_of_other_settings_are_not_mixed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", detection.KINDS)
 def test_one_more_piece_takes_its_share_longer(kind: str) -> None:
-    """Sixteen pieces against eight. Wrong variant: a piece that is computed once and kept."""
+    """Two steps' pieces against one's. Wrong variant: pieces that a compiler folds into one."""
     server = Server(Site("tensorflow", "cpu"))
     try:
         server.wait_until_ready()
-        usual, slow = detection.pair(server, kind, 0, (8, 16), seconds=4.0)
+        usual, slow = detection.pair(server, kind, 0, (detection.PIECES, 2 * detection.PIECES), seconds=4.0)
     finally:
         server.close()
     assert step_ratio(slow, usual).estimate == pytest.approx(2.0, rel=0.25)
