@@ -37,7 +37,7 @@ while True:
 """A program that keeps a core busy for a share of every tenth of a second."""
 
 LEAST_HEAT_S, HEATS = 0.8, 15
-"""How long the rounds of a heat are, in seconds: as long as so many heats would fill a pair's time, or as the least.
+"""The rounds of a heat take so many seconds at least, and more where a pair's time would hold more heats than so many.
 
 More and shorter heats would spend more time beside their rounds and tell no more: what they differ by is what their
 blocks differ by.

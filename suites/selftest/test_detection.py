@@ -44,8 +44,8 @@ def test_pairs_of_other_settings_are_not_mixed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", detection.KINDS)
-def test_one_more_piece_takes_its_share_longer(kind: str) -> None:
-    """Two steps' pieces against one's. Wrong variant: pieces that a compiler folds into one."""
+def test_twice_the_pieces_take_twice_as_long(kind: str) -> None:
+    """Wrong variant: pieces that a compiler folds into one."""
     server = Server(Site("tensorflow", "cpu"))
     try:
         server.wait_until_ready()

@@ -61,7 +61,8 @@ def test_the_others_are_not_touched(rows: dict[tuple[str, str], dict[str, Any]])
 def test_a_kill_leaves_no_temporary_file(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "suites/properties/test_additive_attention.py", "-p", "no:cacheprovider"]
     session = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"TMPDIR": str(tmp_path)}, stdout=subprocess.DEVNULL)
-    wait_until(lambda: any(tmp_path.iterdir()))
+    # The folder comes first, then the process that removes it.
+    wait_until(lambda: any(tmp_path.iterdir()) and bool(psutil.Process(session.pid).children()))
     session.kill()
     session.wait()
     wait_until(lambda: not any(tmp_path.iterdir()))
