@@ -9,7 +9,7 @@ Jones, "Rigorous benchmarking in reasonable time", ISMM 2013, on levels of repet
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,7 +63,7 @@ class Rounds:
 
     Attributes:
         race: the race's name; only contenders of one race can be paired.
-        seconds: (R,) float64, seconds per step, one per round, positive and finite.
+        seconds: (R,) float64, seconds per step, one per round, positive and finite; those of a block as they ran.
         heat, block: (R,) int64, the heat and the palindromic block in which each round ran.
     """
 
@@ -160,18 +160,20 @@ def _median_interval(ordered: Floats) -> Interval:
 def step_ratio(contender: Rounds, baseline: Rounds) -> Interval:
     """How many times as long as the baseline's a contender's step takes; the p-value is of "the ratio is 1".
 
-    Both took turns in palindromic blocks (A B B A), so a block's difference of mean log times is free of any drift
-    that is linear over the block. The estimate has two levels: the median over the blocks of a heat, which shrugs off
-    disturbed blocks, be they nearly half, then the mean over heats with its t interval. With fewer than two common
-    heats, the interval is taken over blocks instead and its basis says so: it leaves out how processes differ from each
-    other. Contenders of different races share no blocks; their heats are compared as independent samples.
+    Both took turns in palindromic blocks (A B B A), so that a linear drift adds to the difference of their log times on
+    the way out what it takes from it on the way back. The estimate has two levels: the median over the ways of a heat,
+    which shrugs off disturbed ones, be they nearly half, then the mean over heats with its t interval. A way is a
+    shorter time than a block, and seldomer disturbed: where a host changes its speed every few turns, this halves the
+    variance of a heat. With fewer than two common heats, the interval is taken over blocks instead and its basis says
+    so: it leaves out how processes differ from each other. Contenders of different races share no blocks; their heats
+    are compared as independent samples.
     """
     if contender.race != baseline.race:
         return welch_interval(_heat_logs(contender), _heat_logs(baseline), "separate heats").exp()
-    heats, differences = _block_differences(contender, baseline)
+    heats, differences = _differences(contender, baseline, _way_codes)
     distinct = np.unique(heats)
     if len(distinct) < 2:
-        return t_interval(differences, "blocks").exp()
+        return t_interval(_differences(contender, baseline, _block_codes)[1], "blocks").exp()
     return t_interval([np.median(differences[heats == heat]) for heat in distinct], "heats").exp()
 
 
@@ -203,7 +205,7 @@ def slower_share(contender: Rounds, baseline: Rounds) -> float | None:
     """
     if contender.race != baseline.race:
         return None
-    _, differences = _block_differences(contender, baseline)
+    _, differences = _differences(contender, baseline, _block_codes)
     return float(np.mean((np.sign(differences) + 1) / 2)) if len(differences) else None
 
 
@@ -293,20 +295,36 @@ def _heat_logs(rounds: Rounds) -> Floats:
     return np.array([np.median(np.log(rounds.seconds[rounds.heat == heat])) for heat in np.unique(rounds.heat)])
 
 
-def _block_differences(contender: Rounds, baseline: Rounds) -> tuple[NDArray[np.int64], Floats]:
-    """Heat and difference of mean log seconds of every block that both ran: two arrays of shape (blocks,)."""
-    (codes, means), (other_codes, other_means) = _block_means(contender), _block_means(baseline)
-    common, ours, theirs = np.intersect1d(codes, other_codes, assume_unique=True, return_indices=True)
-    return common // _BLOCKS, means[ours] - other_means[theirs]
+Codes = NDArray[np.int64]
 
 
-_BLOCKS = 1 << 32  # more blocks than a heat can have: heat and block fit one integer
+def _differences(contender: Rounds, baseline: Rounds, codes: Callable[[Rounds], Codes]) -> tuple[Codes, Floats]:
+    """Heat and difference of mean log seconds of every block, or way of one, that both ran: two arrays, (units,)."""
+    (own, means), (others, other_means) = (_mean_logs(each, codes(each)) for each in (contender, baseline))
+    common, ours, theirs = np.intersect1d(own, others, assume_unique=True, return_indices=True)
+    return common // _WAYS, means[ours] - other_means[theirs]
 
 
-def _block_means(rounds: Rounds) -> tuple[NDArray[np.int64], Floats]:
-    codes, places = np.unique(rounds.heat * _BLOCKS + rounds.block, return_inverse=True)
-    sums = np.bincount(places, weights=np.log(rounds.seconds), minlength=len(codes))
-    return codes, sums / np.bincount(places, minlength=len(codes))
+_WAYS = 1 << 32  # more ways than a heat can have: heat, block and way fit one integer
+
+
+def _block_codes(rounds: Rounds) -> Codes:
+    return rounds.heat * _WAYS + 2 * rounds.block
+
+
+def _way_codes(rounds: Rounds) -> Codes:
+    """A block's first round is of the way out, the other of the way back."""
+    blocks = _block_codes(rounds)
+    _, first = np.unique(blocks, return_index=True)
+    back = np.ones_like(blocks)
+    back[first] = 0
+    return blocks + back
+
+
+def _mean_logs(rounds: Rounds, codes: Codes) -> tuple[Codes, Floats]:
+    distinct, places = np.unique(codes, return_inverse=True)
+    sums = np.bincount(places, weights=np.log(rounds.seconds), minlength=len(distinct))
+    return distinct, sums / np.bincount(places, minlength=len(distinct))
 
 
 def false_discovery(p_values: ArrayLike) -> Floats:

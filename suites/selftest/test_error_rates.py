@@ -93,6 +93,44 @@ def t_of_rounds(contender: Rounds, baseline: Rounds) -> Interval:
     )
 
 
+def host(rng: np.random.Generator, heats: int, ratio: float, jump: float, slope: float) -> tuple[Rounds, Rounds]:
+    """A race (A B B A) on a host that is slower by `jump` for five turns in ten or so, and drifts by `slope` a turn."""
+    turns = heats, BLOCKS, 4
+    slow = np.cumsum(rng.random(turns).reshape(heats, -1) < 0.2, axis=1).reshape(turns) % 2
+    times = np.exp(jump * slow + slope * np.arange(4) + rng.normal(0, 0.02, turns))
+    times[..., [0, 3]] *= ratio
+    heat, block = (each.ravel() for each in np.indices((heats, BLOCKS, 2))[:2])
+    first, second = (Rounds("race", times[..., places].ravel(), heat, block) for places in ([0, 3], [1, 2]))
+    return first, second
+
+
+@pytest.mark.parametrize(("jump", "slope"), [(0.3, 0.0), (0.0, 0.03), (0.3, 0.03)])
+def test_intervals_cover_the_truth_on_a_host_that_changes_its_speed(jump: float, slope: float) -> None:
+    """Wrong variant: only the ways out are compared, so that a drift is taken for a difference."""
+    rng = np.random.default_rng(9)
+    races = [host(rng, 5, TRUE, jump, slope) for _ in range(1000)]
+    assert coverage([step_ratio(*each) for each in races]) == pytest.approx(0.95, abs=0.02)
+    if slope:
+        outs = [[way_out(first), way_out(second)] for first, second in races]
+        assert coverage([step_ratio(*each) for each in outs]) < 0.93, "the wrong variant would not be noticed"
+
+
+def way_out(rounds: Rounds) -> Rounds:
+    """Every block's first round."""
+    return Rounds(rounds.race, rounds.seconds[::2], rounds.heat[::2], rounds.block[::2])
+
+
+def test_what_a_change_of_speed_disturbs_is_a_way_of_a_block() -> None:
+    """Wrong variant: medians over blocks, of which twice as many are disturbed, so that heats differ by more."""
+    rng = np.random.default_rng(10)
+    ways, blocks = [], []
+    for contender, baseline in [host(rng, 4, 1.0, jump=0.3, slope=0.0) for _ in range(300)]:
+        ways.append(math.log(step_ratio(contender, baseline).estimate))
+        logs = np.log(contender.seconds / baseline.seconds).reshape(4, BLOCKS, 2)
+        blocks.append(np.median(logs.mean(axis=2), axis=1).mean())
+    assert np.var(ways) < 0.5 * np.var(blocks)
+
+
 def stopped(contender: Rounds, baseline: Rounds, narrow: float, beyond: int = HEATS_BEYOND) -> Interval:
     """The interval at which a race of at most these heats would end."""
     most = len(np.unique(contender.heat))
