@@ -1,8 +1,8 @@
 """How often this machine's races cry wolf, and what they find: pairs of the same contender, and planted slowdowns.
 
     python -m suites.selftest.detection                       # 200 A/A pairs and 60 slowdowns of 5%, 10 s a pair
-    python -m suites.selftest.detection --pairs 10 --slowed 30 --slowdown 2 --seconds 60 --rows results/two.jsonl
     python -m suites.selftest.detection --neighbour 0.5       # with a process that keeps one core busy half of the time
+    python -m suites.selftest.detection --slowdown 2 --seconds 60 --pairs 3 --slowed 18 --rows results/two.jsonl
 
 Pairs of three kinds of work take turns, as the real harness runs them: a compiled graph, training steps of a Keras
 model, and plain Python. All pairs are judged as a report judges them: moderated intervals, false discoveries controlled
