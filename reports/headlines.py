@@ -97,7 +97,7 @@ def gain_words(row: Row) -> str:
     where = f" at {words.setting(row['condition'])}" if row["condition"] != "{}" else ""
     if row["gain"] is None:
         return f"{pair}: no seed at which both are usable{where}"
-    gain, margin, low, high = (words.three_digits(row[name]) for name in ("gain", "margin", "low", "high"))
+    gain, margin, low, high = (words.significant(row[name]) for name in ("gain", "margin", "low", "high"))
     ends = f"[{low}, {high}]" if math.isfinite(row["low"]) and math.isfinite(row["high"]) else "(no interval)"
     unit = f" {row['unit']}" if row["unit"] else ""
     return f"{pair}: gain {gain} {ends}{unit}{where}, where the claim says more than {margin}"

@@ -205,7 +205,7 @@ def render_page(tables: Tables) -> str:
         "factor_interval",
         "setting",
         "properties",
-        "three_digits",
+        "significant",
         "percent",
         "scaled",
     ):

@@ -12,7 +12,7 @@ from statistics import median
 from reports.comparisons import AGAIN, CONTROLS, REFERENCE
 from reports.plot_kinds import Mark, Roofline
 from reports.run_folder import Row
-from reports.words import contender, precision_order, three_digits
+from reports.words import contender, precision_order, significant
 
 MATMUL, COPY = CONTROLS
 BILLION = 1e9
@@ -69,9 +69,9 @@ def _reached(controls: Iterable[Row], work: str) -> float | None:
 def _described(products: float | None, memory: float | None) -> str:
     kernels = []
     if products:
-        kernels.append(f"a matrix product, {three_digits(products / BILLION)} billion multiply-adds per second")
+        kernels.append(f"a matrix product, {significant(products / BILLION)} billion multiply-adds per second")
     if memory:
-        kernels.append(f"moving memory, {three_digits(memory / BILLION)} billion bytes per second")
+        kernels.append(f"moving memory, {significant(memory / BILLION)} billion bytes per second")
     line = f" The line is what the machine's own kernels reach: {', and '.join(kernels)}." if kernels else ""
     slope = " What the caches hold may lie above its slope." if memory else ""
     return (

@@ -21,8 +21,8 @@ def seconds(value: float | None) -> str:
         return NOT_MEASURED
     for size, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
         if value >= size:
-            return f"{three_digits(value / size)} {unit}"
-    return f"{three_digits(value / 1e-9)} ns"
+            return f"{significant(value / size)} {unit}"
+    return f"{significant(value / 1e-9)} ns"
 
 
 def seconds_interval(low: float, high: float) -> str:
@@ -30,15 +30,15 @@ def seconds_interval(low: float, high: float) -> str:
     if not (math.isfinite(low) and math.isfinite(high)):
         return "no interval"
     size, unit = next(((s, u) for s, u in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")) if high >= s), (1e-9, "ns"))
-    return f"[{three_digits(low / size)}, {three_digits(high / size)}] {unit}"
+    return f"[{significant(low / size)}, {significant(high / size)}] {unit}"
 
 
-def three_digits(value: float) -> str:
-    """A number with three significant digits, without an exponent where that stays short."""
+def significant(value: float, digits: int = 3) -> str:
+    """A number with so many significant digits, without an exponent where that stays short."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    digits = 2 - math.floor(math.log10(abs(value)))
-    return f"{value:.{min(max(digits, 0), 6)}f}" if -4 <= digits <= 6 else f"{value:.2e}"
+    decimals = digits - 1 - math.floor(math.log10(abs(value)))
+    return f"{value:.{max(decimals, 0)}f}" if -4 <= decimals <= 6 else f"{value:.{digits - 1}e}"
 
 
 def percent(share: float | None) -> str:
@@ -54,18 +54,18 @@ def scaled(value: float | None, unit: str) -> str:
         return NOT_MEASURED
     sizes = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
     size, prefix = next(((size, prefix) for size, prefix in sizes if abs(value) >= size), (1.0, ""))
-    return f"{three_digits(value / size)} {prefix}{unit}"
+    return f"{significant(value / size)} {prefix}{unit}"
 
 
 def mebibytes(value: float | None) -> str:
     """Memory in MiB or GiB; what was not measured says so, and is never zero."""
     if value is None or not value > 0:
         return NOT_MEASURED
-    return f"{value / 2**30:.2f} GiB" if value >= 2**30 else f"{three_digits(value / 2**20)} MiB"
+    return f"{value / 2**30:.2f} GiB" if value >= 2**30 else f"{significant(value / 2**20)} MiB"
 
 
 def factor(ratio: float | None) -> str:
-    """A ratio: ``1.08×``, ``12.4×``, ``140×``."""
+    """A ratio: ``0.035×``, ``1.08×``, ``12.4×``, ``140×``."""
     return NOT_MEASURED if ratio is None or not math.isfinite(ratio) else f"{_ratio_digits(ratio)}×"
 
 
@@ -77,9 +77,11 @@ def factor_interval(low: float, high: float) -> str:
 
 
 def _ratio_digits(ratio: float) -> str:
-    if 0.1 <= ratio < 10:
+    if 0.0995 <= ratio < 10:  # hundredths here, and as many digits as 0.10 has below
         return f"{ratio:.2f}"
-    return three_digits(ratio) if ratio < 1e5 else f"{ratio:.1e}"
+    if ratio < 1:
+        return significant(ratio, digits=2)
+    return significant(ratio) if ratio < 1e5 else f"{ratio:.1e}"
 
 
 def plural(count: int, noun: str, nouns: str = "") -> str:

@@ -39,6 +39,8 @@ class Plan:
         least_blocks: blocks of a heat at least, whatever they cost.
         heat_s: seconds of rounds in a heat, after which no further block is begun.
         round_s: seconds that a round lasts at least, by its number of steps.
+        round_share: as a share of the race's longest step, how long a round lasts at least, too: where that step leaves
+            a heat few rounds, more steps in those of shorter ones cost little and tell much.
         lead_in_s: seconds of steps before a round that are not timed, at least; none where a step lasts `LONG_STEP_S`.
         warm_up_s: seconds of warm-up at least.
         warm_up_calls: steps of warm-up at least.
@@ -53,6 +55,7 @@ class Plan:
     least_blocks: int
     heat_s: float
     round_s: float = 0.003  # short against what disturbs it: a block of long rounds is never undisturbed
+    round_share: float = 0.1
     lead_in_s: float = 0.005
     warm_up_s: float = 0.2
     warm_up_calls: int = 3
@@ -281,13 +284,14 @@ class Race:
                 for key, reply in self._together(asked, workers, action, arguments).items():
                     self.results[key].facts[-1] |= reply if alone or action == "build" else {}
         calls = {key: s for key in self.results if (s := self._call_s(key)) is not None}
+        round_s = max(self.plan.round_s, self.plan.round_share * max(calls.values(), default=0.0))
         for key in calls.keys() & workers.keys():
             # What a round costs beside its steps must be shared among equally many by whoever is compared: contenders
             # that are about as fast as the first have its number of steps, others that of the nearest power of two.
             first = next(iter(calls.values()))
             usual = first * 2.0 ** round(math.log2(calls[key] / first))
             lead_in = math.ceil(self.plan.lead_in_s / usual) if usual < LONG_STEP_S else 0
-            self.results[key].facts[-1] |= {"loops": max(1, math.ceil(self.plan.round_s / usual)), "lead_in": lead_in}
+            self.results[key].facts[-1] |= {"loops": max(1, math.ceil(round_s / usual)), "lead_in": lead_in}
 
     def _call_s(self, key: str) -> float | None:
         """Seconds that a step takes: in the rounds until now, or when its contender warmed up, in its first heat."""

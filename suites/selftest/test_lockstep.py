@@ -216,6 +216,15 @@ def test_contenders_that_are_about_as_fast_have_equally_many_steps_in_a_round() 
     assert machine.loops["c"] == {(1, 0)}, "long steps fill the caches themselves"
 
 
+def test_short_steps_beside_long_ones_have_more_of_them_in_a_round() -> None:
+    """Wrong variant: of a step a hundredth as long as another's, hundreds could be timed in the time of four."""
+    machine = Machine()
+    machine.speeds = {"a": 0.003, "b": 0.003, "c": 0.384}
+    race(machine)[0].run()
+    loops = {name: {each for each, _ in found} for name, found in machine.loops.items()}
+    assert loops == {"a": {13}, "b": {13}, "c": {1}}, "13 steps last a tenth of 0.384 s"
+
+
 def test_a_warm_up_that_was_disturbed_is_corrected_by_the_rounds() -> None:
     """Wrong variant: what was twice as slow while it warmed up has half as many steps in all rounds of the race."""
     machine = Machine()

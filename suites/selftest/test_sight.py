@@ -309,6 +309,15 @@ def test_one_property_is_not_all_of_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("ratio", "expected"),
+    [(0.0279, "0.028×"), (0.0997, "0.10×"), (0.1, "0.10×"), (0.9, "0.90×"), (1.0846, "1.08×"), (12.44, "12.4×")],
+)
+def test_a_ratio_has_as_many_digits_as_its_neighbours(ratio: float, expected: str) -> None:
+    """Wrong variant: three digits below a tenth, and two from there on, in one interval."""
+    assert words.factor(ratio) == expected
+
+
+@pytest.mark.parametrize(
     ("share", "expected"),
     [(0.05, "5%"), (0.0123, "1.2%"), (0.338, "34%"), (0.0949, "9.5%"), (0.0996, "10%"), (1.2, "120%"), (0.0, "0%")],
 )
