@@ -36,6 +36,10 @@ ERROR_RATE = 0.0025
 OWN_SHARE = 0.5
 """Of what a contender does relative to the others, the share that its own times must show."""
 
+EXPLAINS = 0.9
+"""Of the energy of several levels, the share that a shape with one coefficient must explain to give the name: a step
+that heats take at places of their own has several levels in their mean."""
+
 EARLY = 1 / 3
 """A fall that ends in this share of a course is the end of a warm-up."""
 
@@ -228,7 +232,7 @@ def shapes_of(courses: Floats, variances: Floats, penalties: Floats, shortest: i
         unit = float(np.sqrt(variances[i]))
         if max(one, several) <= 0:
             shapes.append(None)
-        elif one >= several:
+        elif one >= several or gains[i, best] >= EXPLAINS * float(levels @ levels):
             shapes.append(_single(*named[best], unit * projections[i, best] * templates[best]))
         else:
             early = changes[-1] <= EARLY * len(levels) and bool(np.all(np.diff(levels) <= 0))

@@ -75,17 +75,23 @@ def race(server: Server, names: list[str], plan: Any = PLAN, **options: Any) -> 
 
 @pytest.mark.parametrize("fault", NAMED)
 def test_a_course_of_real_processes_is_named(server: Server, fault: str) -> None:
-    """Wrong variant: a contender's course is taken for the machine's."""
-    disturbed = Disturbed()
-    results = race(server, [fault, "steady", "steady", "steady"], conditions=disturbed)
-    verdicts, _ = steadiness.of_race([result.rounds_of() for result in results.values()])
-    said = [verdict.sentence for verdict in verdicts]
+    """Wrong variants: a contender's course is taken for the machine's; a step at different rounds is two levels.
+
+    The step comes with a certain call, and the first heat's warm-up has more calls: it comes four blocks earlier there.
+    """
+    for _ in range(3):  # what other processes do to a race is no plant: look for a time when they do little
+        disturbed = Disturbed()
+        results = race(server, [fault, "steady", "steady", "steady"], conditions=disturbed)
+        if disturbed.share <= 0.1:
+            break
     # Of the others nothing is asked: what a real machine does to them is no plant. Simulations ask it.
-    if verdicts[0].verdict is not NAMED[fault] and disturbed.share > 0.2:
-        pytest.skip(f"other processes kept this machine busy in {disturbed.share:.0%} of the blocks; it says: {said}")
-    assert verdicts[0].verdict is NAMED[fault], said
+    (verdict, *_), _ = steadiness.of_race([result.rounds_of() for result in results.values()])
+    named = verdict.verdict is NAMED[fault]
     if fault == "a step half way":
-        assert verdicts[0].ratio == pytest.approx(1.3, abs=0.05)
+        named = named and verdict.ratio == pytest.approx(1.3, abs=0.05)
+    if not named and disturbed.share > 0.2:
+        pytest.skip(f"other processes kept this machine busy in {disturbed.share:.0%} of the blocks: {verdict}")
+    assert named, verdict
 
 
 def test_a_step_that_is_traced_in_every_call_is_an_error_row(server: Server) -> None:

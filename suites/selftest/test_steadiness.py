@@ -91,6 +91,12 @@ def step(_: np.random.Generator, heats: int, rounds: int) -> Floats:
     return np.tile(np.where(np.arange(rounds) < rounds // 2, 0.0, math.log(1.05)), (heats, 1))
 
 
+def step_by_calls(_: np.random.Generator, heats: int, rounds: int) -> Floats:
+    """Slower by 10% from half way on, and a little earlier in the first heat, whose warm-up had more calls."""
+    places = np.where(np.arange(heats) == 0, 2 * rounds // 5, rounds // 2)
+    return np.where(np.arange(rounds) < places[:, None], 0.0, math.log(1.1))
+
+
 def warm_up(_: np.random.Generator, heats: int, rounds: int) -> Floats:
     """Slower by 20% at first, and by nothing after a quarter of the rounds."""
     return np.tile(math.log(1.2) * np.clip(1 - 4 * np.arange(rounds) / rounds, 0, 1), (heats, 1))
@@ -192,6 +198,13 @@ def test_at_quick_scale_less_is_found_and_no_more_is_accused(
     assert share(first, verdict) > 1 / 3
     assert share(first, verdict) + share(first, Verdict.STEADY) > 0.9  # what is not found is not misnamed
     assert accused(others) <= most(len(others))
+
+
+def test_a_step_that_heats_take_at_other_places_is_one_step() -> None:
+    """Wrong variant: the mean of the heats has two steps, is named by several levels, and the rounds are bimodal."""
+    first, _, _ = judge(60, fault=step_by_calls, rounds=80)
+    assert share(first, Verdict.STEPPED) >= 0.95
+    assert np.median([each.ratio for each in first]) == pytest.approx(1.1, abs=0.02)
 
 
 def test_a_drift_of_sixty_rounds_is_found_in_its_size() -> None:
