@@ -1,9 +1,9 @@
 """Where a course changes its level, and by which shape: least squares with a penalty that keeps the error rate.
 
 A *course* is what is left of one process's log times, block by block, once level and outliers are gone. It is compared
-with four shapes: flat, a line, one step, and a fall that ends in the course's first half; and with the best
-segmentation into any number of levels. Each step away from "flat" has to win more squared error than a penalty, and the
-shape with the lowest penalised cost gives the name.
+with shapes: flat, a line from the start or from a later block on, one step, and a fall that ends in the course's first
+half; and with the best segmentation into any number of levels. Each step away from "flat" has to win more squared error
+than a penalty, and the shape with the lowest penalised cost gives the name.
 
 The segmentation is exact (optimal partitioning: Jackson et al., "An algorithm for optimal partitioning of data on an
 interval", IEEE Signal Processing Letters 12, 2005, the recursion that PELT prunes: Killick, Fearnhead and Eckley,
@@ -43,6 +43,9 @@ that heats take at places of their own has several levels in their mean."""
 EARLY = 1 / 3
 """A fall that ends in this share of a course is the end of a warm-up."""
 
+LATE = 1 / 4
+"""A drift begins with the first block, or after this share of a course at least: one between looks like the first."""
+
 
 class Kind(Enum):
     """The shape of a course that is not flat."""
@@ -59,7 +62,7 @@ class Shape:
 
     Attributes:
         kind: the shape's name.
-        change: the first block of the last level; 0 for a line.
+        change: the first block of the last level; of a line, the block from which it leaves its level, 0 for the first.
         changes: how many change points there are; 0 for a line.
         fit: (B,) the shape fitted to the course, in logarithms, with mean 0.
     """
@@ -126,11 +129,12 @@ def _templates(blocks: int, shortest: int) -> tuple[Floats, tuple[tuple[Kind, in
     """The shapes with one coefficient: (T, B), centred and of unit length, rising or falling, and what each is."""
     place = np.arange(blocks)
     named = [(Kind.STEP, change) for change in range(shortest, blocks - shortest + 1)]
-    named += [(Kind.WARM_UP, knot) for knot in range(2, blocks // 2 + 1)] + [(Kind.LINE, 0)]
+    named += [(Kind.WARM_UP, knot) for knot in range(2, blocks // 2 + 1)]
+    named += [(Kind.LINE, knot) for knot in (0, *range(int(LATE * blocks), blocks - 1 - shortest))]
     rows = {
         Kind.STEP: lambda change: (place >= change).astype(np.float64),
         Kind.WARM_UP: lambda knot: np.minimum(place, knot).astype(np.float64),
-        Kind.LINE: lambda _: place.astype(np.float64),
+        Kind.LINE: lambda knot: np.maximum(place - knot, 0).astype(np.float64),
     }
     shapes = np.array([rows[kind](at) for kind, at in named])
     shapes -= shapes.mean(axis=1, keepdims=True)

@@ -55,7 +55,7 @@ class Steadiness:
     Attributes:
         verdict: in one or a few plain words.
         heat: the heat in which it happened, as in `Rounds`; None for all heats, and for nothing.
-        block: the block from which the last level holds; None where there is no such place.
+        block: the block from which the last level holds or a drift runs; None where there is no such place.
         ratio: last level over first; the longer over the shorter time of a bimodal or never steady contender; 1 for
             steady; NaN for too few rounds.
         sentence: the same for the report; heats and blocks count from 1 there.
@@ -137,9 +137,14 @@ def _blamed(shape: Shape | None, own: Floats) -> Shape | None:
 
 def _in_one_heat(courses: Floats, shape: Shape) -> bool:
     """Whether the mean course, over the heats of (H, B), is that of one heat: the others' mean shows less than half."""
-    strength = courses @ shape.fit / float(shape.fit @ shape.fit)  # 1 in the mean
+    strength = _strength(courses, shape)
     others = (strength.sum() - strength.max()) / (len(strength) - 1)
     return bool(others < 0.5)
+
+
+def _strength(courses: Floats, shape: Shape) -> Floats:
+    """(H,) how much of a shape each of the courses, (H, B), shows; 1 in the mean where it was fitted to theirs."""
+    return np.asarray(courses @ shape.fit / float(shape.fit @ shape.fit))
 
 
 def _verdict(
@@ -147,7 +152,8 @@ def _verdict(
 ) -> Steadiness:
     """The verdict of contender k, given the shape that its heats share, or those of single heats."""
     if shape is not None and shape.kind is not Kind.LEVELS:
-        return _shaped(shape, None, rounds)
+        usual = float(np.median(_strength(race.relative[k], shape)))  # of the heats, of which one may be disturbed
+        return _shaped(replace(shape, fit=usual * shape.fit), None, rounds)
     (h, event) = max(events.items(), key=lambda item: item[1].size, default=(0, None))
     if event is not None and event.kind is not Kind.LEVELS and len(events) == 1 and not wanders:
         return _shaped(event, race.heats[h], rounds)
@@ -181,10 +187,13 @@ def _shaped(shape: Shape, heat: int | None, rounds: Rounds) -> Steadiness:
         sentence = f"Stepped: {factor(ratio)} the time from block {shape.change + 1} of {where}."
         return Steadiness(Verdict.STEPPED, heat, shape.change, ratio, sentence)
     per_block = len(rounds.seconds) / len(np.unique(rounds.heat * (1 << 32) + rounds.block))
-    each = math.expm1(change / (len(shape.fit) - 1) / per_block)
+    each = math.expm1(change / (len(shape.fit) - 1 - shape.change) / per_block)
     way = "slower" if each > 0 else "faster"
-    sentence = f"Drifting: {100 * abs(each):.2g}% {way} with every round, {factor(ratio)} by the end of {where}."
-    return Steadiness(Verdict.DRIFTING, heat, None, ratio, sentence)
+    begins = f" from block {shape.change + 1} on" if shape.change else ""
+    sentence = (
+        f"Drifting: {100 * abs(each):.2g}% {way} with every round{begins}, {factor(ratio)} by the end of {where}."
+    )
+    return Steadiness(Verdict.DRIFTING, heat, shape.change or None, ratio, sentence)
 
 
 def _two_levels(race: Race, k: int, rounds: Rounds) -> Steadiness | None:

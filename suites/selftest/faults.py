@@ -12,6 +12,7 @@ STEP_S = 0.004
 COURSES: dict[str, Callable[[int, random.Random], float]] = {
     "steady": lambda _call, _rng: 1.0,
     "slower with every call": lambda call, _rng: 1 + 0.005 * call,
+    "slower from half way on": lambda call, _rng: 1 + 0.01 * max(0, call - 44),
     "a step half way": lambda call, _rng: 1.0 if call < 44 else 1.3,
     "two levels": lambda _call, rng: rng.choice((1.0, 1.4)),
     "a long warm-up": lambda call, _rng: 1.6 if call < 20 else 1.0,

@@ -29,6 +29,7 @@ PLAN = replace(
 )
 NAMED = {
     "slower with every call": Verdict.DRIFTING,
+    "slower from half way on": Verdict.DRIFTING,
     "a step half way": Verdict.STEPPED,
     "two levels": Verdict.BIMODAL,
     "a long warm-up": Verdict.WARMING_UP,

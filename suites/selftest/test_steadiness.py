@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -86,6 +87,11 @@ def drift(_: np.random.Generator, heats: int, rounds: int) -> Floats:
     return np.tile(math.log(1.005) * np.arange(rounds), (heats, 1))
 
 
+def late_drift(_: np.random.Generator, heats: int, rounds: int) -> Floats:
+    """Slower by 1% with every round from half way on."""
+    return np.tile(math.log(1.01) * np.maximum(np.arange(rounds) - rounds // 2, 0), (heats, 1))
+
+
 def step(_: np.random.Generator, heats: int, rounds: int) -> Floats:
     """Slower by 5% from half way on."""
     return np.tile(np.where(np.arange(rounds) < rounds // 2, 0.0, math.log(1.05)), (heats, 1))
@@ -166,6 +172,7 @@ def most(count: int) -> int:
 
 FAULTS = [
     pytest.param(drift, Verdict.DRIFTING, (0.01, 0.03), id="drift"),
+    pytest.param(late_drift, Verdict.DRIFTING, (0.01, 0.03), id="late drift"),
     pytest.param(step, Verdict.STEPPED, (0.01, 0.03), id="step"),
     pytest.param(warm_up, Verdict.WARMING_UP, (0.01, 0.03), id="warm-up"),
     pytest.param(bimodal, Verdict.BIMODAL, (0.01, 0.02), id="bimodal"),
@@ -191,8 +198,8 @@ def test_at_quick_scale_less_is_found_and_no_more_is_accused(
 ) -> None:
     """Three heats of 16 rounds. Wrong variant: the race's limits for any length.
 
-    Found there: a drift of 0.5% a round in half of the seeds, a step of 5% in two thirds, a warm-up in nine of ten,
-    levels 10% apart in four of five where the noise is 2% at most.
+    Found there: a drift of 0.5% a round, and one of 1% from half way on, in half of the seeds, a step of 5% in two
+    thirds, a warm-up in nine of ten, levels 10% apart in four of five where the noise is 2% at most.
     """
     first, others, _ = judge(60, fault=fault, size=size, rounds=16)
     assert share(first, verdict) > 1 / 3
@@ -212,7 +219,7 @@ def test_a_drift_of_sixty_rounds_is_found_in_its_size() -> None:
     (found, *_), _ = of_race(race(np.random.default_rng(1), fault=drift, rounds=60))
     assert found.verdict is Verdict.DRIFTING
     assert found.ratio == pytest.approx(1.005**58, rel=0.03)  # from the first block's middle to the last one's
-    assert found.sentence.startswith("Drifting: 0.5% slower with every round")
+    assert re.match(r"Drifting: 0\.5\d?% slower with every round, ", found.sentence)
 
 
 def test_places_and_sizes_are_those_that_were_planted() -> None:
@@ -221,6 +228,11 @@ def test_places_and_sizes_are_those_that_were_planted() -> None:
     (stepped, *_), _ = of_race(race(np.random.default_rng(2), fault=step, **quiet))  # type: ignore[arg-type]
     assert (stepped.verdict, stepped.heat, stepped.block) == (Verdict.STEPPED, None, ROUNDS // 4)
     assert stepped.ratio == pytest.approx(1.05, rel=0.01)
+    (late, *_), _ = of_race(race(np.random.default_rng(2), fault=late_drift, **quiet))  # type: ignore[arg-type]
+    assert late.verdict is Verdict.DRIFTING
+    assert late.block in (ROUNDS // 4 - 1, ROUNDS // 4)
+    assert late.ratio == pytest.approx(1.01 ** (ROUNDS // 2), rel=0.02)
+    assert late.sentence.startswith("Drifting: 1% slower with every round from block 1")
     (warming, *_), _ = of_race(race(np.random.default_rng(2), fault=warm_up, **quiet))  # type: ignore[arg-type]
     assert warming.verdict is Verdict.WARMING_UP
     assert warming.block in (4, 5)
