@@ -39,6 +39,24 @@ def prepare(backend: str, device: str, variation: Mapping[str, str]) -> None:
         raise RuntimeError(f"{backend} sees no GPU; install its CUDA build, or use --device cpu")
 
 
+def touched(backend: str) -> bool:
+    """Whether this process holds a device context, which no process that is forked from it could use.
+
+    The frameworks have no public word for it, but PyTorch, which holds none for a CPU.
+    """
+    if backend == "tensorflow":
+        from tensorflow.python.eager import context
+
+        return bool(context.context()._initialized)
+    if backend == "jax":
+        from jax._src import xla_bridge
+
+        return bool(xla_bridge.backends_are_initialized())
+    import torch
+
+    return bool(torch.cuda.is_initialized())
+
+
 def _jax_gpus() -> list[Any]:
     import jax
 

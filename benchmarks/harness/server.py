@@ -17,7 +17,7 @@ import time
 import traceback
 from typing import Any, NoReturn
 
-from benchmarks.harness import worker
+from benchmarks.harness import devices, worker
 from benchmarks.harness.channel import die_with_parent
 from suites.implementations import ROOT
 
@@ -50,13 +50,21 @@ def _leave(scratch: str) -> NoReturn:
 
 
 def preload(backend: str) -> None:
-    """Import and read what every worker needs; afterwards a fork has it for nothing."""
-    for module in (backend, "keras", "benchmarks.steps"):
-        importlib.import_module(module)
-    for path in sorted((ROOT / "benchmarks").glob("bench_*.py")):
-        bench = importlib.import_module(f"benchmarks.{path.stem}")
-        if hasattr(bench, "preload"):
-            bench.preload()
+    """Import and read what every worker needs; afterwards a fork has it for nothing.
+
+    Raises:
+        RuntimeError: something of it has touched a device, and is named.
+    """
+    benches = [f"benchmarks.{path.stem}" for path in sorted((ROOT / "benchmarks").glob("bench_*.py"))]
+    for name in (backend, "keras", "benchmarks.steps", *benches):
+        module = importlib.import_module(name)
+        if name in benches and hasattr(module, "preload"):
+            module.preload()
+        if devices.touched(backend):
+            raise RuntimeError(
+                f"{name} has touched a device while it was imported, or in its preload(): a device's context does not "
+                f"survive a fork. Create tensors, layers and random numbers in model(), batch() or step()"
+            )
     # A worker's collections then pass over what the frameworks brought: a quarter of a second each, and shared pages.
     gc.collect()
     gc.freeze()
