@@ -437,6 +437,7 @@ def test_an_unsynchronized_clock_would_report_too_little(timed: tuple[worker.Wor
     assert contender.round(loops=3)["seconds"] == pytest.approx(Device.ENQUEUE_S)
 
 
+@pytest.mark.isolated("jax")
 def test_a_step_that_cannot_be_waited_for_is_refused_and_named(timed: tuple[worker.Worker, Device]) -> None:
     """Wrong variant: what JAX has only been asked for is timed, and looks a hundred times as fast."""
     jax = pytest.importorskip("jax", reason="JAX is not installed: it alone waits for results and not for the device")
