@@ -119,6 +119,12 @@ interval: of six runs of a race of plain Python, two missed by up to 4% what the
 six missed.
 """
 
+HEATS_OF_A_SERVER = 3
+"""Then a new one takes its place, or a race of many heats would know the luck of three servers ever better.
+
+What that costs, an import for three heats, is little at the scales that race so long.
+"""
+
 
 class Track:
     """The session's races: which contenders meet, the preloaded servers, and what has been measured."""
@@ -130,6 +136,7 @@ class Track:
         self.contenders: dict[str, list[Contender]] = {}
         self._races: dict[str, Race] = {}
         self._servers: dict[tuple[Site, int], Server] = {}
+        self._generations: dict[tuple[Site, int], int] = {}
         self._unrecorded: dict[str, set[str]] = {}
         self._recorded: dict[str, list[tuple[Contender, BenchmarkFixture]]] = {}
         self._to_come: set[str] = set()
@@ -144,11 +151,15 @@ class Track:
                 self.server(contender.site, heat)
 
     def server(self, site: Site, heat: int) -> Server:
-        """The preloaded server of a site whose turn it is in a heat; a new one if the last one died."""
-        number = heat % SERVERS
-        server = self._servers.get((site, number))
-        if server is None or not server.alive:
-            server = self._servers[site, number] = Server(site)
+        """The preloaded server of a site whose turn it is in a heat of a race; a new one if the last one died."""
+        turn = site, heat % SERVERS
+        generation = heat // (SERVERS * HEATS_OF_A_SERVER)
+        server = self._servers.get(turn)
+        if server is None or not server.alive or self._generations[turn] < generation:
+            if server is not None:
+                server.close()
+            server = self._servers[turn] = Server(site)
+            self._generations[turn] = generation
         return server
 
     def _wait_for_servers(self) -> None:

@@ -185,7 +185,7 @@ class Race:
         self.conditions = conditions
         self._seed = json.dumps([[entrant.key, dict(entrant.asked)] for entrant in entrants], sort_keys=True)
         self.readings: list[dict[str, Any]] = []
-        self.heat_s = 0.0  # what the last heat took
+        self.heat_s = plan.heat_s  # what the last heat took, or before there was one, what its rounds may take
         last = max((r.heat for result in self.results.values() for r in result.rounds), default=-1)
         self._heats = itertools.count(1 + last)
 
@@ -242,8 +242,10 @@ class Race:
         with contextlib.ExitStack() as stack:
             workers: dict[str, Worker] = {}
             for entrant in entrants:
+                server = self.server(entrant, heat)
+                server.wait_until_ready()
                 forked = time.perf_counter()
-                workers[entrant.key] = stack.enter_context(self.server(entrant, heat).fork())
+                workers[entrant.key] = stack.enter_context(server.fork())
                 self._attempt(entrant.key, workers, "hello")
                 self.results[entrant.key].facts.append({"start_s": time.perf_counter() - forked})
             self._get_ready(entrants, workers)

@@ -52,6 +52,9 @@ class Machine:
         self.calibrated: list[list[int]] = []  # on which cores, at each warm-up
         self.slow_core = 1.0  # how much longer everything takes on every other core
 
+    def wait_until_ready(self) -> None:
+        pass
+
     def fork(self) -> "Contender":
         return Contender(self)
 
@@ -267,16 +270,49 @@ def test_a_heat_says_which_one_it_is_to_who_has_the_servers() -> None:
     assert {heat: heats.count(heat) for heat in heats} == dict.fromkeys(range(running.done), len(SPEEDS))
 
 
-def test_servers_take_turns_by_heats(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wrong variants: one server for all heats; a new one for each, which costs an import; one for all sites."""
-    monkeypatch.setattr(races, "Server", lambda site: SimpleNamespace(site=site, alive=True))
+class Preloaded(SimpleNamespace):
+    """A server that is there, and may be closed."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site=site, alive=True)
+
+    def close(self) -> None:
+        self.alive = False
+
+
+@pytest.fixture
+def track(monkeypatch: pytest.MonkeyPatch) -> races.Track:
+    """A session's races, without a session."""
+    monkeypatch.setattr(races, "Server", Preloaded)
     track = object.__new__(races.Track)
-    track._servers = {}
-    here, there = Site("tensorflow", "cpu"), Site("torch", "cpu")
-    heats = [id(track.server(here, heat)) for heat in range(2 * races.SERVERS)]
-    assert heats[: races.SERVERS] == heats[races.SERVERS :]
-    assert len(set(heats)) == races.SERVERS > 1
-    assert id(track.server(there, 0)) not in heats
+    track._servers, track._generations = {}, {}
+    return track
+
+
+HERE, THERE = Site("tensorflow", "cpu"), Site("torch", "cpu")
+
+
+def test_servers_take_turns_by_heats(track: races.Track) -> None:
+    """Wrong variants: one server for all heats; a new one for each, which costs an import; one for all sites."""
+    heats = [track.server(HERE, heat) for heat in range(races.SERVERS * races.HEATS_OF_A_SERVER)]
+    turns = [heats[start :: races.SERVERS] for start in range(races.SERVERS)]
+    assert all(server is turn[0] for turn in turns for server in turn)
+    assert len({id(turn[0]) for turn in turns}) == races.SERVERS > 1
+    assert all(track.server(THERE, 0) is not server for server in heats)
+    heats[0].close()
+    assert track.server(HERE, 0).alive
+
+
+def test_a_race_of_many_heats_meets_new_servers(track: races.Track) -> None:
+    """Wrong variants: three servers for all heats; a younger race gets the old ones back, or new ones each time."""
+    first = track.server(HERE, 0)
+    late = races.SERVERS * races.HEATS_OF_A_SERVER
+    second = track.server(HERE, late)
+    assert second is not first
+    assert (first.alive, second.alive) == (False, True), "an old one is ended"
+    assert track.server(HERE, late) is second, "all contenders of a heat fork from one"
+    assert track.server(HERE, 0) is second is track.server(HERE, late + races.SERVERS)
+    assert track.server(HERE, 2 * late) is not second
 
 
 def test_nobody_is_always_forked_and_built_first() -> None:
