@@ -5,9 +5,12 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 STEP_S = 0.004
+HOT = 1.3
+"""How many times as long everything takes on a machine that throttles."""
 
 COURSES: dict[str, Callable[[int, random.Random], float]] = {
     "steady": lambda _call, _rng: 1.0,
@@ -20,15 +23,17 @@ COURSES: dict[str, Callable[[int, random.Random], float]] = {
 """How many times as long as `STEP_S` a call takes, by its number."""
 
 
-def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:  # noqa: ARG001
-    """A step with the fault that `operation` names."""
+def step(subject: Any, parameters: Mapping[str, Any], operation: str, seed: int) -> Callable[[], Any]:  # noqa: ARG001
+    """A step with the fault that `operation` names; once there is the file `parameters["hot"]`, `HOT` times as long."""
     if operation == "retrace":
         return _retraced()
     course, calls, rng = COURSES[operation], itertools.count(), random.Random(f"{seed}/{time.time_ns()}")
+    hot = Path(parameters["hot"])
 
     def wait() -> None:
         # Real steps differ by about 1%; times that are equal to the last digit would have a shape of their own.
-        end = time.perf_counter() + STEP_S * course(next(calls), rng) * math.exp(rng.gauss(0, 0.01))
+        throttled = HOT if hot.exists() else 1.0
+        end = time.perf_counter() + STEP_S * throttled * course(next(calls), rng) * math.exp(rng.gauss(0, 0.01))
         while time.perf_counter() < end:
             pass
 

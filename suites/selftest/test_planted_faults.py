@@ -4,15 +4,16 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks.harness.client import Server, Site
 from benchmarks.harness.conditions import Conditions, busy_neighbour
-from benchmarks.harness.lockstep import PLANS, Entrant, Race, Result
+from benchmarks.harness.lockstep import PLANS, Entrant, Plan, Race, Result
 from reports import steadiness
-from reports.steadiness import Verdict
+from reports.steadiness import MachineVerdict, Verdict
 from suites.selftest import faults
 from suites.selftest.detection import Unkept
 
@@ -62,11 +63,13 @@ def server() -> Iterator[Server]:
     server.close()
 
 
-def race(server: Server, names: list[str], plan: Any = PLAN, **options: Any) -> dict[str, Result]:
-    """One contender per fault, in the order of the names."""
+def race(
+    server: Server, names: list[str], plan: Plan = PLAN, hot: Path = Path("/nowhere"), **options: Any
+) -> dict[str, Result]:
+    """One contender per fault, in the order of the names; the machine throttles once there is the file `hot`."""
     asked: dict[str, Any] = {"technique": "faults", "implementation": "reference", "backend": "tensorflow"}
     asked |= {"precision": "float32", "device": "cpu", "scale": "quick", "seed": 0}
-    sizes = {"parameters": {"batch": 1}}
+    sizes = {"parameters": {"batch": 1, "hot": str(hot)}}
     entrants = [
         Entrant(f"{number} {name}", asked | sizes | {"operation": name}, faults.__name__, faults.__name__)
         for number, name in enumerate(names)
@@ -93,6 +96,31 @@ def test_a_course_of_real_processes_is_named(server: Server, fault: str) -> None
     if not named and disturbed.share > 0.2:
         pytest.skip(f"other processes kept this machine busy in {disturbed.share:.0%} of the blocks: {verdict}")
     assert named, verdict
+
+
+def test_a_machine_that_throttles_is_named_and_nobody_else(server: Server, tmp_path: Path) -> None:
+    """Everything takes longer from one block of the second heat on. Wrong variant: all contenders have a step."""
+    hot = tmp_path / "hot"
+
+    class Heating(Disturbed):
+        def __call__(self, own: Iterable[int]) -> dict[str, Any]:
+            reading = super().__call__(own)
+            if self.blocks == (1 + PLAN.blocks) + (1 + 20):  # each heat is read once before its blocks
+                hot.touch()
+            return reading
+
+    for _ in range(3):
+        hot.unlink(missing_ok=True)
+        disturbed = Heating()
+        results = race(server, ["steady"] * 4, hot=hot, conditions=disturbed)
+        if disturbed.share <= 0.1:
+            break
+    verdicts, machine = steadiness.of_race([result.rounds_of() for result in results.values()])
+    if machine.verdict is not MachineVerdict.STEPPED and disturbed.share > 0.2:
+        pytest.skip(f"other processes kept this machine busy in {disturbed.share:.0%} of the blocks: {machine}")
+    assert (machine.verdict, machine.blocks) == (MachineVerdict.STEPPED, ((1, 20),))
+    assert machine.ratio == pytest.approx(faults.HOT, abs=0.05)
+    assert [each.verdict for each in verdicts] == [Verdict.STEADY] * 4
 
 
 def test_a_step_that_is_traced_in_every_call_is_an_error_row(server: Server) -> None:
