@@ -4,7 +4,6 @@ pytest-benchmark times a function with a clock. The rounds here were timed in a 
 the accumulated recorded time, and the function advances it: the entry is pytest-benchmark's own, and exact.
 """
 
-import contextlib
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -15,9 +14,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from pytest_benchmark.stats import Stats
 
 from benchmarks import controls, costs
-from benchmarks.harness.client import Server, Site
 from benchmarks.harness.conditions import Conditions, busy_neighbour
 from benchmarks.harness.lockstep import PLANS, Entrant, Race, Result
+from benchmarks.harness.pool import Pool
 from benchmarks.timings import Journal, Timings
 from benchmarks.workload import BUDGETS, Contender
 from reports.run_folder import Row, canonical_hash, key_of
@@ -111,21 +110,6 @@ def entrant_of(contender: Contender) -> Entrant:
     return Entrant(key_of(asked), asked, contender.implementation.module, contender.bench, compared)
 
 
-SERVERS = 3
-"""Of each site. Heats fork from them in turns, all contenders of a heat from servers of one number.
-
-How a server's memory happens to lie goes to all that it forks, heat after heat, and with one server shows in no
-interval: of six runs of a race of plain Python, two missed by up to 4% what the others agreed on. With three, none of
-six missed.
-"""
-
-HEATS_OF_A_SERVER = 3
-"""Then a new one takes its place, or a race of many heats would know the luck of three servers ever better.
-
-What that costs, an import for three heats, is little at the scales that race so long.
-"""
-
-
 class Track:
     """The session's races: which contenders meet, the preloaded servers, and what has been measured."""
 
@@ -135,8 +119,7 @@ class Track:
         self._timings = Timings(self.folder)
         self.contenders: dict[str, list[Contender]] = {}
         self._races: dict[str, Race] = {}
-        self._servers: dict[tuple[Site, int], Server] = {}
-        self._generations: dict[tuple[Site, int], int] = {}
+        self._pool = Pool()
         self._unrecorded: dict[str, set[str]] = {}
         self._recorded: dict[str, list[tuple[Contender, BenchmarkFixture]]] = {}
         self._to_come: set[str] = set()
@@ -147,26 +130,7 @@ class Track:
         for contender in contenders:
             self.contenders.setdefault(contender.group, []).append(contender)
             self._to_come.add(key_of(contender.asked()))
-            for heat in range(SERVERS):
-                self.server(contender.site, heat)
-
-    def server(self, site: Site, heat: int) -> Server:
-        """The preloaded server of a site whose turn it is in a heat of a race; a new one if the last one died."""
-        turn = site, heat % SERVERS
-        generation = heat // (SERVERS * HEATS_OF_A_SERVER)
-        server = self._servers.get(turn)
-        if server is None or not server.alive or self._generations[turn] < generation:
-            if server is not None:
-                server.close()
-            server = self._servers[turn] = Server(site)
-            self._generations[turn] = generation
-        return server
-
-    def _wait_for_servers(self) -> None:
-        """Wait until none imports any more, which would disturb a race; who forks from one that failed is told why."""
-        for server in self._servers.values():
-            with contextlib.suppress(RuntimeError):
-                server.wait_until_ready()
+            self._pool.preload(contender.site)
 
     def race_of(self, contender: Contender) -> str:
         """The race's name: a hash of its contenders' keys."""
@@ -177,11 +141,12 @@ class Track:
         group = contender.group
         if group not in self._races:
             sites = {key_of(each.asked()): each.site for each in self.contenders[group]}
+            alone = len(set(sites.values())) == 1
             journal = Journal(self.folder, self.race_of(contender))
             entries = journal.entries()
             self._races[group] = Race(
                 [entrant_of(each) for each in self.contenders[group]],
-                lambda entrant, heat: self.server(sites[entrant.key], heat),
+                lambda entrant, heat: self._pool.server(sites[entrant.key], group, heat, alone),
                 PLANS[contender.scale],
                 journal,
                 self._timings.results(sites, entries),
@@ -190,7 +155,7 @@ class Track:
             )
             self._races[group].readings += self._timings.readings(sites, entries)
             self._unrecorded[group] = set(sites)
-            self._wait_for_servers()
+            self._pool.wait()
             self._races[group].run()
         return self._races[group]
 
@@ -291,5 +256,4 @@ class Track:
     def close(self) -> None:
         """Write down what a race had recorded when the session was stopped, and end the servers and their workers."""
         self._timings.write()
-        for server in self._servers.values():
-            server.close()
+        self._pool.close()

@@ -239,13 +239,14 @@ class Race:
         self.tell(f"heat {self.done + 1}")
         # Where a process stands among the others (which was forked first, which built first) must favour nobody.
         entrants = self._in_turns(self.running, heat, "heats")
+        servers = {entrant.key: self.server(entrant, heat) for entrant in entrants}  # new ones import side by side
+        for server in servers.values():
+            server.wait_until_ready()
         with contextlib.ExitStack() as stack:
             workers: dict[str, Worker] = {}
             for entrant in entrants:
-                server = self.server(entrant, heat)
-                server.wait_until_ready()
                 forked = time.perf_counter()
-                workers[entrant.key] = stack.enter_context(server.fork())
+                workers[entrant.key] = stack.enter_context(servers[entrant.key].fork())
                 self._attempt(entrant.key, workers, "hello")
                 self.results[entrant.key].facts.append({"start_s": time.perf_counter() - forked})
             self._get_ready(entrants, workers)

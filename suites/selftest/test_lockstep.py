@@ -9,15 +9,13 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any, Self, cast
 
 import numpy as np
 import pytest
 
-from benchmarks import races
 from benchmarks.harness import devices, lockstep, worker
-from benchmarks.harness.client import Server, Site, WorkerError
+from benchmarks.harness.client import Server, WorkerError
 from benchmarks.harness.lockstep import Entrant, Plan, Race, Result, Round, replay
 from reports.statistics import step_ratio
 
@@ -268,51 +266,6 @@ def test_a_heat_says_which_one_it_is_to_who_has_the_servers() -> None:
     heats = [heat for heat, _ in asked]
     assert heats == sorted(heats)
     assert {heat: heats.count(heat) for heat in heats} == dict.fromkeys(range(running.done), len(SPEEDS))
-
-
-class Preloaded(SimpleNamespace):
-    """A server that is there, and may be closed."""
-
-    def __init__(self, site: Site) -> None:
-        super().__init__(site=site, alive=True)
-
-    def close(self) -> None:
-        self.alive = False
-
-
-@pytest.fixture
-def track(monkeypatch: pytest.MonkeyPatch) -> races.Track:
-    """A session's races, without a session."""
-    monkeypatch.setattr(races, "Server", Preloaded)
-    track = object.__new__(races.Track)
-    track._servers, track._generations = {}, {}
-    return track
-
-
-HERE, THERE = Site("tensorflow", "cpu"), Site("torch", "cpu")
-
-
-def test_servers_take_turns_by_heats(track: races.Track) -> None:
-    """Wrong variants: one server for all heats; a new one for each, which costs an import; one for all sites."""
-    heats = [track.server(HERE, heat) for heat in range(races.SERVERS * races.HEATS_OF_A_SERVER)]
-    turns = [heats[start :: races.SERVERS] for start in range(races.SERVERS)]
-    assert all(server is turn[0] for turn in turns for server in turn)
-    assert len({id(turn[0]) for turn in turns}) == races.SERVERS > 1
-    assert all(track.server(THERE, 0) is not server for server in heats)
-    heats[0].close()
-    assert track.server(HERE, 0).alive
-
-
-def test_a_race_of_many_heats_meets_new_servers(track: races.Track) -> None:
-    """Wrong variants: three servers for all heats; a younger race gets the old ones back, or new ones each time."""
-    first = track.server(HERE, 0)
-    late = races.SERVERS * races.HEATS_OF_A_SERVER
-    second = track.server(HERE, late)
-    assert second is not first
-    assert (first.alive, second.alive) == (False, True), "an old one is ended"
-    assert track.server(HERE, late) is second, "all contenders of a heat fork from one"
-    assert track.server(HERE, 0) is second is track.server(HERE, late + races.SERVERS)
-    assert track.server(HERE, 2 * late) is not second
 
 
 def test_nobody_is_always_forked_and_built_first() -> None:
