@@ -217,7 +217,8 @@ def noise_floor(ratios: Sequence[Interval]) -> float:
     median of their sizes, and a next one stays within t(n/2) spreads, since a median tells of n values as much as a
     root mean square of less than half as many. Of one or two races such a spread says next to nothing; there the
     intervals, which rest on several heats each, say more: a next one stays no less often within the furthest end of an
-    interval, the median of them. The floor is the lower of the two (simulated in
+    interval, the median of them. The floor is the lower of the two, but for estimates that happen to be very near to 1:
+    what the intervals themselves reach, the median of them, could not be told from noise (simulated in
     ``suites/selftest/test_error_rates.py``).
 
     Args:
@@ -228,8 +229,10 @@ def noise_floor(ratios: Sequence[Interval]) -> float:
     """
     sizes = np.abs(np.log([ratio.estimate for ratio in ratios]))
     by_spread = float(np.exp(_t_quantile(max(1.0, len(sizes) / 2)) * _SPREAD_OF_MEDIAN * np.median(sizes)))
-    ends = [max(ratio.high, 1 / ratio.low) if ratio.known and ratio.low > 0 else math.inf for ratio in ratios]
-    return min(by_spread, float(np.median(ends)))
+    known = [ratio for ratio in ratios if ratio.known and ratio.low > 0]
+    ends = [max(ratio.high, 1 / ratio.low) for ratio in known] + [math.inf] * (len(ratios) - len(known))
+    reach = 1 + float(np.median([ratio.reach for ratio in known])) if known else 1.0
+    return max(reach, min(by_spread, float(np.median(ends))))
 
 
 _SPREAD_OF_MEDIAN = 1 / float(special.ndtri(0.75))  # of the size of a normal number

@@ -152,10 +152,9 @@ class Unkept:
 
 
 def judged(ratios: list[Interval], floor: float) -> list[Speed]:
-    """What a report of these ratios would call them."""
-    moderated = moderate(ratios)
-    q_values = false_discovery([each.p for each in moderated]).tolist()
-    return [of_ratio(ratio, q, floor) for ratio, q in zip(moderated, q_values, strict=True)]
+    """What a report would call these ratios, which are moderated."""
+    q_values = false_discovery([each.p for each in ratios]).tolist()
+    return [of_ratio(ratio, q, floor) for ratio, q in zip(ratios, q_values, strict=True)]
 
 
 def measure(arguments: argparse.Namespace, path: Path) -> None:
@@ -198,7 +197,7 @@ def done_under(settings: Mapping[str, float], path: Path) -> int:
 def report(path: Path) -> str:
     """How often what is the same was called different, and what was slowed down was found."""
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    ratios = [Interval(**{name: row[name] for name in Interval.__dataclass_fields__}) for row in rows]
+    ratios = moderate([Interval(**{name: row[name] for name in Interval.__dataclass_fields__}) for row in rows])
     floor = noise_floor([ratio for row, ratio in zip(rows, ratios, strict=True) if row["role"] == "floor"])
     rest = [
         (row["role"], row["kind"], ratio) for row, ratio in zip(rows, ratios, strict=True) if row["role"] != "floor"

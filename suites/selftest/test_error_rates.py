@@ -225,6 +225,8 @@ def test_the_floor_of_one_race_is_what_its_interval_reaches() -> None:
     """Wrong variant: the spread of one value, which is twelve times its size and can be nothing or a quarter."""
     narrow, single = Interval(1.004, 0.984, 1.023, 0.6, 5, "heats"), Interval(1.01, -math.inf, math.inf, 1, 1, "blocks")
     assert noise_floor([narrow]) == 1.023
+    lucky = Interval(1.00005, 0.9915, 1.0087, 0.99, 7, "heats")
+    assert noise_floor([lucky]) == pytest.approx(1.0087, abs=2e-4), "its spread would say 0.1%"
     assert noise_floor([single]) == pytest.approx(1.01 ** (12.706 * 1.4826), rel=1e-3)
 
 
