@@ -153,9 +153,10 @@ def _kept(name: str, fill: Callable[[Path], object]) -> Path:
 
 
 def _python(variant: Variant, value: str) -> Variant:
-    path = shutil.which(value)
-    if path is None:
+    found = shutil.which(value)
+    if found is None:
         raise ValueError(f"python={value}: there is no such program")
+    path = str(Path(found).absolute())  # its processes run in another folder; a link says which environment it is
     asked = subprocess.run([path, "-c", _ASK], capture_output=True, text=True, check=False, timeout=60)
     if asked.returncode:
         raise ValueError(f"python={value}: it is no Python of version 3.11 or later: {asked.stderr.strip()[-300:]}")

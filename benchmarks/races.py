@@ -164,14 +164,14 @@ class Track:
         return self.race(contender).results[key_of(contender.asked())]
 
     def refine(self, budget_s: float) -> None:
-        """Spend what is left of the session's budget, heat by heat, where the ratios are known least."""
+        """Spend what is left of the session's budget, heat by heat, where a second is expected to tell most."""
         deadline = time.monotonic() + budget_s
         while True:
             left = deadline - time.monotonic()
             wide = {group: race for group, race in self._races.items() if race.wants_more and race.heat_s < left}
             if not wide:
                 return
-            group = max(wide, key=lambda each: wide[each].width)
+            group = max(wide, key=lambda each: wide[each].narrowing)
             wide[group].heat()
             for contender, benchmark in self._recorded[group]:
                 self._extend(contender, benchmark)

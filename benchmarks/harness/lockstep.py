@@ -222,6 +222,15 @@ class Race:
         return max((step_ratio(each, first).reach for each in others), default=0.0)
 
     @property
+    def narrowing(self) -> float:
+        """By how much one more heat is expected to lessen `width` for each second that it takes.
+
+        A width goes with the root of the number of heats: where there were many, one more tells little.
+        """
+        done = max(1, self.done)
+        return self.width * (1 - math.sqrt(done / (done + 1))) / self.heat_s
+
+    @property
     def wants_more(self) -> bool:
         """Whether one more heat could tell more."""
         return bool(self.running) and self.done < self.plan.most_heats and not self.is_narrow

@@ -100,11 +100,13 @@ def test_a_folder_is_named_by_what_is_in_it(monkeypatch: pytest.MonkeyPatch, tmp
     assert "edited" not in Path(first.tree, "reference", "residual.py").read_text(encoding="utf-8")[:20]
 
 
-def test_another_interpreter_is_told_by_the_versions_that_differ() -> None:
+def test_another_interpreter_is_told_by_the_versions_that_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wrong variant: told by its path, which means nothing on another machine."""
     variant = parse(f"python={sys.executable}")
     assert variant.variation == {"python": "{}.{}.{}".format(*sys.version_info)}
     assert variant.python == sys.executable
+    monkeypatch.chdir(Path(sys.executable).parent)
+    assert parse(f"python=./{Path(sys.executable).name}").python == sys.executable, "a server runs in another folder"
 
 
 def test_a_race_of_two_revisions_and_of_two_settings_reports_both(tmp_path: Path) -> None:
