@@ -22,7 +22,7 @@ LOG_TAIL_BYTES = 2000
 
 
 class WorkerError(Exception):
-    """A contender's process crashed, was killed, ran out of memory, raised, or passed its time limit.
+    """A contender's process could not start, crashed, was killed, ran out of memory, raised, or passed its time limit.
 
     Attributes:
         phase: what it had been asked to do.
@@ -103,14 +103,18 @@ class Server:
         """Wait for the framework's import.
 
         Raises:
-            RuntimeError: the server ended or hung before it was ready, with what it printed last.
+            WorkerError: the server ended or hung before it was ready, with what it printed last.
         """
         if not self._ready:
             self.import_s = float(self._read(START_LIMIT_S)["import_s"])
             self._ready = True
 
     def fork(self) -> "Worker":
-        """A new worker, forked from the preloaded process."""
+        """A new worker, forked from the preloaded process.
+
+        Raises:
+            WorkerError: the server is gone.
+        """
         self.wait_until_ready()
         ours, theirs = socket_pair()
         log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
@@ -120,7 +124,7 @@ class Server:
         os.close(theirs)
         try:
             pid = int(self._read(START_LIMIT_S)["pid"])
-        except RuntimeError:
+        except WorkerError:
             channel.close()
             log.close()
             raise
@@ -132,7 +136,7 @@ class Server:
             self._control.sendall(json.dumps({"do": "reap", "pid": pid, "timeout_s": timeout_s}).encode())
         try:
             status = self._read(timeout_s + START_LIMIT_S)["status"]
-        except RuntimeError:
+        except WorkerError:
             return None
         return None if status is None else int(status)
 
@@ -156,7 +160,7 @@ class Server:
         if not data:
             self._process.kill()
             self._process.wait()
-            raise RuntimeError(f"the preloaded server ended or hung: {tail(self._log) or 'it printed nothing'}")
+            raise WorkerError(f"the preloaded server ended or hung: {tail(self._log) or 'it printed nothing'}", "start")
         return dict(json.loads(data))
 
 

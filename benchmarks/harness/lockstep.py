@@ -249,22 +249,29 @@ class Race:
         # Where a process stands among the others (which was forked first, which built first) must favour nobody.
         entrants = self._in_turns(self.running, heat, "heats")
         servers = {entrant.key: self.server(entrant, heat) for entrant in entrants}  # new ones import side by side
-        for server in servers.values():
-            server.wait_until_ready()
         with contextlib.ExitStack() as stack:
             workers: dict[str, Worker] = {}
-            for entrant in entrants:
-                forked = time.perf_counter()
-                workers[entrant.key] = stack.enter_context(servers[entrant.key].fork())
-                self._attempt(entrant.key, workers, "hello")
-                self.results[entrant.key].facts.append({"start_s": time.perf_counter() - forked})
-            self._get_ready(entrants, workers)
+            for key, server in servers.items():
+                self._start(key, server, workers, stack)
+            self._get_ready([entrant for entrant in entrants if entrant.key in workers], workers)
             self._rounds(heat, workers)
             for key in workers:
                 self._finish(key, workers)
             finished = {key: self.results[key].facts[-1] for key in workers if self.results[key].failure is None}
             self.journal.write({"heat": heat, "facts": finished})
         self.heat_s = time.monotonic() - started
+
+    def _start(self, key: str, server: Server, workers: dict[str, Worker], stack: contextlib.ExitStack) -> None:
+        """Fork a contender's process; what its server's import takes is not the contender's."""
+        try:
+            server.wait_until_ready()
+            forked = time.perf_counter()
+            workers[key] = stack.enter_context(server.fork())
+        except WorkerError as failure:  # its site cannot import what it needs, or its server is gone
+            self.results[key].failure = failure
+            return
+        self._attempt(key, workers, "hello")
+        self.results[key].facts.append({"start_s": time.perf_counter() - forked})
 
     def _finish(self, key: str, workers: dict[str, Worker]) -> None:
         """Take the facts of a heat that has ended; a step that was traced again was not the same step throughout."""

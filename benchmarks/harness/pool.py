@@ -4,7 +4,7 @@ import contextlib
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from benchmarks.harness.client import Server, Site
+from benchmarks.harness.client import Server, Site, WorkerError
 
 SERVERS = 3
 """Of each site. Heats fork from them in turns, all contenders of a heat from servers of one number.
@@ -64,7 +64,7 @@ class Pool:
     def wait(self) -> None:
         """Wait until none imports any more, which would disturb a race; who forks from one that failed is told why."""
         for held in self._places.values():
-            with contextlib.suppress(RuntimeError):
+            with contextlib.suppress(WorkerError):
                 held.server.wait_until_ready()
 
     def close(self) -> None:

@@ -334,6 +334,28 @@ def test_who_breaks_keeps_its_rounds_and_the_others_go_on() -> None:
     assert machine.rounds.count("b") == 6
 
 
+def test_a_contender_whose_server_cannot_import_fails_alone() -> None:
+    """Wrong variant: the race ends, and with it those whose servers are there."""
+
+    class Broken(Machine):
+        def wait_until_ready(self) -> None:
+            raise WorkerError("the preloaded server ended or hung: no such module", "start")
+
+    machine, broken = Machine(), Broken()
+    running = race(machine)[0]
+    running.server = lambda entrant, _: cast(Server, broken if entrant.key == "b" else machine)
+    results = running.run()
+    assert (str(results["b"].failure), results["b"].rounds) == (
+        "the preloaded server ended or hung: no such module",
+        [],
+    )
+    assert results["b"].failure is not None
+    assert results["b"].failure.phase == "start"
+    assert [(each.failure, len(each.finished)) for key, each in results.items() if key != "b"] == [
+        (None, PLAN.heats)
+    ] * 2
+
+
 @pytest.mark.parametrize("kept", range(1, 15))
 def test_a_race_killed_after_any_entry_of_its_journal_is_finished_later(kept: int) -> None:
     first, journal = race(Machine())
