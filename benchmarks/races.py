@@ -15,8 +15,10 @@ from pytest_benchmark.stats import Stats
 
 from benchmarks import controls, costs
 from benchmarks.harness.conditions import Conditions, busy_neighbour
-from benchmarks.harness.lockstep import PLANS, Entrant, Race, Result
+from benchmarks.harness.lockstep import Race
+from benchmarks.harness.plan import PLANS
 from benchmarks.harness.pool import Pool
+from benchmarks.harness.results import Entrant, Result
 from benchmarks.timings import Journal, Timings
 from benchmarks.workload import BUDGETS, Contender
 from reports.run_folder import Row, canonical_hash, key_of
@@ -81,18 +83,19 @@ def summary(result: Result) -> dict[str, Any]:
 
     peaks, baselines, on_device = known("peak_bytes"), known("baseline_bytes"), known("device_peak_bytes")
     joules = [each.joules for each in result.rounds]
-    warm_up = next((fact["warm_up"] for fact in complete if "warm_up" in fact), None)
+    once = {name: next((fact[name] for fact in complete if name in fact), None) for name in ("warm_up", "profile")}
+    once |= {"stopped": result.stopped}
     return {
         "heat": [each.heat for each in result.rounds],
         "block": [each.block for each in result.rounds],
         **({"joules": joules} if None not in joules else {}),
-        **({"warm_up": warm_up} if warm_up else {}),
+        **{name: value for name, value in once.items() if value},
         "loops": complete[-1]["loops"],
         "call_s": complete[0].get("call_s"),
         "items": complete[-1]["items"],
         "traces": complete[-1]["traces"],
         "start_s": statistics.median(fact["start_s"] for fact in complete),
-        "build_s": complete[0]["build_s"],  # of the first heat, in which contenders build one after the other
+        "build_s": complete[0].get("build_s"),  # where they built one after the other, in the first heat
         "first_call_s": complete[0].get("first_call_s"),
         "memory": {
             "peak_bytes": max(peaks, default=None),

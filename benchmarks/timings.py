@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness.lockstep import Result, Round, replay
+from benchmarks.harness.results import Result, Round, replay
 from reports.run_folder import Row, RunFolder
 
-FACTS = ("loops", "items", "traces", "start_s", "build_s", "first_call_s", "call_s", "memory", "warm_up")
+FACTS = ("loops", "items", "traces", "start_s", "build_s", "first_call_s", "call_s", "memory", "warm_up", "profile")
 """The fields of an entry that are facts of its heats."""
 
 
@@ -85,7 +85,7 @@ class Timings:
             joules = info.get("joules") or [None] * len(seconds)
             samples = zip(info["heat"], info["block"], seconds, joules, strict=True)
             facts = {name: info[name] for name in FACTS if name in info}
-            recorded[key] = Result([Round(*sample) for sample in samples], [facts])
+            recorded[key] = Result([Round(*sample) for sample in samples], [facts], stopped=info.get("stopped", ""))
         return replay(entries, recorded)
 
     def readings(self, keys: Iterable[str], entries: Iterable[Row]) -> list[Row]:

@@ -177,6 +177,11 @@ def step_ratio(contender: Rounds, baseline: Rounds) -> Interval:
     return t_interval([np.median(differences[heats == heat]) for heat in distinct], "heats").exp()
 
 
+def way_ratios(contender: Rounds, baseline: Rounds) -> Floats:
+    """The ratio of the contender's time to the baseline's in each way of a block that both ran, (W,)."""
+    return np.exp(_differences(contender, baseline, _way_codes)[1])
+
+
 def known_well_enough(contender: Rounds, baseline: Rounds, narrow: float) -> bool:
     """Whether a race may stop: the ratio was known to within `narrow` of itself `HEATS_BEYOND` heats ago.
 

@@ -35,6 +35,10 @@ class WorkerError(Exception):
         self.not_provided = not_provided
 
 
+class TimeLimitError(WorkerError):
+    """A contender's process did not answer in time, and was ended."""
+
+
 @dataclass(frozen=True)
 class Site:
     """Where contenders run that can share a preloaded process.
@@ -199,7 +203,7 @@ class Worker:
             reply = self._channel.receive(limit_s)
         except TimeoutError:
             self._kill()
-            raise WorkerError(f"no answer within the time limit of {limit_s:g} s", self._phase) from None
+            raise TimeLimitError(f"no answer within the time limit of {limit_s:g} s", self._phase) from None
         except EOFError:
             raise WorkerError(self._end(), self._phase) from None
         if "error" in reply:

@@ -5,6 +5,10 @@ process do. Within a heat, rounds come in palindromic blocks (A B C C B A), so t
 block; its two halves begin on two cores, so that no contender has a neighbour to itself. Orders are drawn for every two
 blocks and every two heats, of which the second goes the other way round: what a place brings with it is everyone's.
 Heats go on until the ratios are known well enough, or the time is spent.
+
+Since all take turns, the slowest contender would set the pace. So a contender whose ratio is plain after a few rounds
+gets no more of them, and one that takes long gets as many as it has patience for (see `Plan`); the others go on. How
+little was measured of it shows in its interval, and the result says why.
 """
 
 import contextlib
@@ -12,159 +16,25 @@ import itertools
 import json
 import math
 import operator
+import os
 import random
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from benchmarks.harness.client import Server, Worker, WorkerError
-from reports.statistics import Rounds, known_well_enough, step_ratio
+from benchmarks.harness.client import Server, TimeLimitError, Worker, WorkerError
+from benchmarks.harness.plan import LONG_STEP_S, Plan
+from benchmarks.harness.results import Entrant, Fact, Journal, Result, Round
+from reports.statistics import Rounds, known_well_enough, step_ratio, way_ratios
 
-Fact = dict[str, Any]
 Thing = TypeVar("Thing")
 
+MUCH_SLOWER = 3.0
+"""Contenders that take so many times as long as the first are asked why: which operations their step consists of."""
 
-@dataclass(frozen=True)
-class Plan:
-    """How much a race measures, and when it gives up.
-
-    Attributes:
-        heats: fresh sets of processes, at least.
-        most_heats: fresh sets of processes, at most.
-        race_s: seconds after which no heat is begun that is not among the least.
-        narrow: half the width of a ratio's interval, as a share of the ratio, that is narrow enough to stop.
-        blocks: blocks of a heat at most; each gives every contender two rounds.
-        least_blocks: blocks of a heat at least, whatever they cost.
-        heat_s: seconds of rounds in a heat, after which no further block is begun.
-        round_s: seconds that a round lasts at least, by its number of steps.
-        round_share: as a share of the race's longest step, how long a round lasts at least, too: where that step leaves
-            a heat few rounds, more steps in those of shorter ones cost little and tell much.
-        lead_in_s: seconds of steps before a round that are not timed, at least; none where a step lasts `LONG_STEP_S`.
-        warm_up_s: seconds of warm-up at least.
-        warm_up_calls: steps of warm-up at least.
-        limit_s: seconds that a contender may take to build, for its first call, and for a warm-up or round.
-    """
-
-    heats: int
-    most_heats: int
-    race_s: float
-    narrow: float
-    blocks: int
-    least_blocks: int
-    heat_s: float
-    round_s: float = 0.003  # short against what disturbs it: a block of long rounds is never undisturbed
-    round_share: float = 0.1
-    lead_in_s: float = 0.005
-    warm_up_s: float = 0.2
-    warm_up_calls: int = 3
-    limit_s: float = 300.0
-
-
-LONG_STEP_S = 0.1
-"""A step of this length fills the caches in a small part of it, and one more before each round would be dear."""
-
-PLANS = {
-    "quick": Plan(
-        heats=3, most_heats=12, race_s=4.0, narrow=0.03, blocks=40, least_blocks=2, heat_s=2.0, warm_up_s=0.1
-    ),
-    "standard": Plan(
-        heats=5,
-        most_heats=30,
-        race_s=60.0,
-        narrow=0.01,
-        blocks=30,
-        least_blocks=5,
-        heat_s=10.0,
-        warm_up_s=1.0,
-        limit_s=1200.0,
-    ),
-    "paper": Plan(
-        heats=6,
-        most_heats=40,
-        race_s=600.0,
-        narrow=0.01,
-        blocks=60,
-        least_blocks=10,
-        heat_s=60.0,
-        warm_up_s=2.0,
-        limit_s=3600.0,
-    ),
-}
-
-
-@dataclass(frozen=True)
-class Entrant:
-    """A contender as a race sees it.
-
-    Attributes:
-        key: under which its rounds are kept.
-        asked: what its worker is asked to build.
-        module: of the implementation.
-        bench: the module of the workload.
-        compared: whether its ratio to the first contender is what the race is for; a control kernel's is not.
-    """
-
-    key: str
-    asked: Mapping[str, Any]
-    module: str
-    bench: str
-    compared: bool = True
-
-
-@dataclass(frozen=True)
-class Round:
-    """One measured round: seconds per step, and joules where the machine counts them."""
-
-    heat: int
-    block: int
-    seconds: float
-    joules: float | None = None
-
-
-@dataclass
-class Result:
-    """What a race has measured of one contender so far."""
-
-    rounds: list[Round] = field(default_factory=list)
-    facts: list[Fact] = field(default_factory=list)
-    failure: WorkerError | None = None
-
-    @property
-    def finished(self) -> list[Fact]:
-        """The facts of the heats that ran to their end, the only ones that are whole."""
-        return [fact for fact in self.facts if "memory" in fact]
-
-    def rounds_of(self) -> Rounds:
-        """The rounds as the statistics take them."""
-        columns = ([getattr(each, name) for each in self.rounds] for name in ("seconds", "heat", "block"))
-        return Rounds.of("", *columns)
-
-
-class Journal(Protocol):
-    """Where a race writes each block as it ends, so that a kill loses nothing."""
-
-    def write(self, entry: Mapping[str, Any]) -> None:
-        """Keep one entry."""
-
-
-def replay(entries: Iterable[Mapping[str, Any]], recorded: Mapping[str, Result] | None = None) -> dict[str, Result]:
-    """The results that a race's journal holds, by key, after those that were recorded before the race.
-
-    A heat that was recorded is not added again: the kill came after its record and before the journal's removal.
-    """
-    results = dict(recorded or {})
-    known = {key: {each.heat for each in result.rounds} for key, result in results.items()}
-    for entry in entries:
-        heat = entry["heat"]
-        for key, fact in entry.get("facts", {}).items():
-            if heat not in known.get(key, ()):
-                results.setdefault(key, Result()).facts.append(fact)
-        for key, *measured in entry.get("rounds", []):
-            if heat not in known.get(key, ()):
-                results.setdefault(key, Result()).rounds.append(Round(heat, entry["block"], *measured))
-    return results
+SHARE_OF_PATIENCE = 1 / 3
+"""A contender that spent more of its patience than this in a heat gets no other."""
 
 
 class Race:
@@ -186,13 +56,14 @@ class Race:
         self._seed = json.dumps([[entrant.key, dict(entrant.asked)] for entrant in entrants], sort_keys=True)
         self.readings: list[dict[str, Any]] = []
         self.heat_s = plan.heat_s  # what the last heat took, or before there was one, what its rounds may take
+        self._spent: dict[str, float] = {}  # seconds that each contender has taken in this heat
         last = max((r.heat for result in self.results.values() for r in result.rounds), default=-1)
         self._heats = itertools.count(1 + last)
 
     def run(self) -> dict[str, Result]:
         """Run the heats that are missing; returns the results by key."""
         started = time.monotonic()
-        while self.running and self.done < self.plan.heats:
+        while self.racing and self.done < self.plan.heats:
             self.heat()
         while self.wants_more and time.monotonic() - started < self.plan.race_s:
             self.heat()
@@ -204,9 +75,25 @@ class Race:
         return [entrant for entrant in self.entrants if self.results[entrant.key].failure is None]
 
     @property
+    def racing(self) -> list[Entrant]:
+        """The contenders that the next heat has: those that have not failed, and of which more can be known.
+
+        There is none once the first is out, or all that are compared with it: the race is about ratios to it.
+        """
+        racing = [entrant for entrant in self.running if not self.results[entrant.key].stopped]
+        opponents = {entrant.key for entrant in self.running if entrant.compared and entrant is not self._first}
+        over = self._first not in racing or (opponents and opponents.isdisjoint(entrant.key for entrant in racing))
+        return [] if over else racing
+
+    @property
+    def _first(self) -> Entrant | None:
+        """The contender that all others are compared with."""
+        return next((entrant for entrant in self.running if entrant.compared), None)
+
+    @property
     def done(self) -> int:
-        """How many heats every running contender has; one that was cut short counts once another was finished."""
-        results = [self.results[entrant.key] for entrant in self.running]
+        """How many heats every racing contender has; one that was cut short counts once another was finished."""
+        results = [self.results[entrant.key] for entrant in self.racing]
         return min((len({r.heat for r in each.rounds}) if each.finished else 0 for each in results), default=0)
 
     @property
@@ -233,21 +120,22 @@ class Race:
     @property
     def wants_more(self) -> bool:
         """Whether one more heat could tell more."""
-        return bool(self.running) and self.done < self.plan.most_heats and not self.is_narrow
+        return bool(self.racing) and self.done < self.plan.most_heats and not self.is_narrow
 
     def _compared(self) -> tuple[Rounds, list[Rounds]]:
-        """The rounds of the first contender, and of all that are compared with it."""
-        compared = [self.results[entrant.key].rounds_of() for entrant in self.running if entrant.compared]
+        """The rounds of the first contender, and of all that are compared with it and get more."""
+        compared = [self.results[entrant.key].rounds_of() for entrant in self.racing if entrant.compared]
         first, *others = compared or [Rounds.of("", [], [], [])]
         return first, others
 
     def heat(self) -> None:
-        """One more heat of all contenders that have not failed."""
+        """One more heat of all contenders that race."""
         started = time.monotonic()
         heat = next(self._heats)
         self.tell(f"heat {self.done + 1}")
         # Where a process stands among the others (which was forked first, which built first) must favour nobody.
-        entrants = self._in_turns(self.running, heat, "heats")
+        entrants = self._in_turns(self.racing, heat, "heats")
+        self._spent = {entrant.key: 0.0 for entrant in entrants}
         servers = {entrant.key: self.server(entrant, heat) for entrant in entrants}  # new ones import side by side
         with contextlib.ExitStack() as stack:
             workers: dict[str, Worker] = {}
@@ -257,8 +145,11 @@ class Race:
             self._rounds(heat, workers)
             for key in workers:
                 self._finish(key, workers)
-            finished = {key: self.results[key].facts[-1] for key in workers if self.results[key].failure is None}
-            self.journal.write({"heat": heat, "facts": finished})
+            whole = {key: self.results[key] for key in workers if self.results[key].failure is None}
+            stopped = {key: result.stopped for key, result in whole.items() if result.stopped}
+            self.journal.write(
+                {"heat": heat, "facts": {key: result.facts[-1] for key, result in whole.items()}, "stopped": stopped}
+            )
         self.heat_s = time.monotonic() - started
 
     def _start(self, key: str, server: Server, workers: dict[str, Worker], stack: contextlib.ExitStack) -> None:
@@ -283,27 +174,66 @@ class Race:
                 f"one program. Give it inputs of one shape and dtype, and keep Python values out of its arguments",
                 "round",
             )
+        if result.failure is None:
+            self._explain(key, workers[key])
+            if self._spent[key] > self.plan.patience_s * SHARE_OF_PATIENCE and not result.stopped:
+                result.stopped = f"one heat of it took {self._spent[key]:.0f} s, and it got no other"
+
+    def _explain(self, key: str, worker: Worker) -> None:
+        """Ask a contender that is much slower than the first, once, what its step consists of; it need not know."""
+        result, first = self.results[key], self._first
+        known = any("profile" in fact for fact in result.facts)
+        if first is None or known or not (result.rounds and self.results[first.key].rounds):
+            return
+        own_s, first_s = self._call_s(key) or 0.0, self._call_s(first.key) or math.inf
+        if own_s > MUCH_SLOWER * first_s and 2 * own_s < self.plan.patience_s:
+            with contextlib.suppress(WorkerError):
+                result.facts[-1] |= worker.ask("profile", min(self.plan.limit_s, self.plan.patience_s))
 
     def _get_ready(self, entrants: list[Entrant], workers: dict[str, Worker]) -> None:
         """Build, call for the first time, and warm up.
 
-        Until every contender has finished a heat, one after the other, since these times are results too; later all at
-        once, in which case their times are kept out of the facts.
+        As many at the same time as there are cores, so that nobody's patience is spent on others; but one after the
+        other in the first heat where these times are results too (`Plan.builds_apart`). In the first heat all warm up
+        one after the other, since that tells how long a step takes.
         """
-        alone = not all(self.results[entrant.key].finished for entrant in entrants)
+        first_heat = not all(self.results[entrant.key].finished for entrant in entrants)
+        apart = first_heat and self.plan.builds_apart
         # Later heats take the number of steps in a round from the rounds: there is nothing to calibrate.
-        cores = [0, 1] if alone else []
-        warm_up = {"seconds": self.plan.warm_up_s, "calls": self.plan.warm_up_calls, "cores": cores}
-        for group in [[entrant] for entrant in entrants] if alone else [entrants]:
-            asked: dict[str, Fact] = {
-                each.key: {"asked": dict(each.asked), "module": each.module, "bench": each.bench} for each in group
-            }
-            for action in ("build", "first_call", "warm_up"):
-                arguments: dict[str, Fact] = {"build": asked, "warm_up": dict.fromkeys(asked, warm_up)}.get(action, {})
-                for key, reply in self._together(asked, workers, action, arguments).items():
-                    self.results[key].facts[-1] |= reply if alone or action == "build" else {}
+        warm_up = {
+            "seconds": self.plan.warm_up_s,
+            "calls": self.plan.warm_up_calls,
+            "cores": [0, 1] if first_heat else [],
+            "most_s": self.plan.patience_s / 4,
+        }
+        keys = [entrant.key for entrant in entrants]
+        asked: dict[str, Fact] = {
+            each.key: {"asked": dict(each.asked), "module": each.module, "bench": each.bench} for each in entrants
+        }
+        for group in _batches(keys, 1 if apart else _cores()):
+            for key, reply in self._together(group, workers, "build", asked).items():
+                self.results[key].facts[-1] |= reply if apart else {"items": reply.get("items")}
+            for key, reply in self._together(group, workers, "first_call").items():
+                self.results[key].facts[-1] |= reply if apart else {}
+            if apart:
+                self._warm_up(group, workers, warm_up)
+        if not apart:
+            for group in _batches(keys, 1 if first_heat else _cores()):
+                self._warm_up(group, workers, warm_up if first_heat else warm_up | {"kept": False})
+        self._set_loops(workers)
+
+    def _warm_up(self, keys: Iterable[str], workers: dict[str, Worker], arguments: Fact) -> None:
+        """Let contenders run some steps; how long those took is a fact of the first heat."""
+        kept = arguments.pop("kept", True)
+        for key, reply in self._together(keys, workers, "warm_up", dict.fromkeys(keys, arguments)).items():
+            self.results[key].facts[-1] |= reply if kept else {}
+
+    def _set_loops(self, workers: dict[str, Worker]) -> None:
+        """Settle how many steps a round of each contender has, and how many come before it."""
         calls = {key: s for key in self.results if (s := self._call_s(key)) is not None}
-        round_s = max(self.plan.round_s, self.plan.round_share * max(calls.values(), default=0.0))
+        # Who is beyond `plain` sits out soon, and the others' rounds are not to be as long as if it did not.
+        longest = max((s for s in calls.values() if s <= self.plan.plain * next(iter(calls.values()))), default=0.0)
+        round_s = max(self.plan.round_s, self.plan.round_share * longest)
         for key in calls.keys() & workers.keys():
             # What a round costs beside its steps must be shared among equally many by whoever is compared: contenders
             # that are about as fast as the first have its number of steps, others that of the nearest power of two.
@@ -319,13 +249,30 @@ class Race:
         return next((fact["call_s"] for fact in self.results[key].facts if "call_s" in fact), None)
 
     def _together(
-        self, keys: Iterable[str], workers: dict[str, Worker], action: str, arguments: Mapping[str, Fact]
+        self, keys: Iterable[str], workers: dict[str, Worker], action: str, arguments: Mapping[str, Fact] | None = None
     ) -> dict[str, Fact]:
         """Ask several contenders for an action at once; the replies, by key, of those that gave one."""
+        sent, given = time.monotonic(), arguments or {}
         for key in keys:
-            self._try(key, workers, operator.methodcaller("send", action, **arguments.get(key, {})))
-        replies = {key: self._try(key, workers, lambda worker: worker.receive(self.plan.limit_s)) for key in keys}
+            self._try(key, workers, operator.methodcaller("send", action, **given.get(key, {})))
+        replies = {key: self._try(key, workers, lambda worker, key=key: self._reply(key, worker, sent)) for key in keys}
         return {key: reply for key, reply in replies.items() if reply is not None}
+
+    def _reply(self, key: str, worker: Worker, sent: float) -> Fact:
+        """A contender's reply to what it was asked at that time, for which it has as long as its patience lasts."""
+        left = self.plan.patience_s - self._spent[key] - (time.monotonic() - sent)
+        try:
+            reply = worker.receive(max(MOMENT_S, min(self.plan.limit_s, left)))
+        except TimeLimitError as late:
+            if left >= self.plan.limit_s:
+                raise
+            raise WorkerError(
+                f"too slow to be timed at this scale: it did not come back within the {self.plan.patience_s:g} s that "
+                f"a contender may take. A larger --scale gives it more",
+                late.phase,
+            ) from None
+        self._spent[key] += reply.pop("took_s", 0.0)
+        return reply
 
     def _rounds(self, heat: int, workers: dict[str, Worker]) -> None:
         deadline = time.monotonic() + self.plan.heat_s
@@ -335,21 +282,57 @@ class Race:
         for block in range(self.plan.blocks):
             if block >= self.plan.least_blocks and time.monotonic() > deadline:
                 return
-            running = [key for key in workers if self.results[key].failure is None]
-            running = self._in_turns(running, block, f"blocks of {heat}")
+            running = self._in_turns(filter(self._races_on, workers), block, f"blocks of {heat}")
             rounds = []
             # On the way out all begin on one core, on the way back on the next: its neighbours are then everyone's.
             core = heat + block // 2
             turns = [(key, core) for key in running] + [(key, core + 1) for key in reversed(running)]
             for key, core in turns:
-                steps = {name: self.results[key].facts[-1][name] for name in ("loops", "lead_in")}
-                if reply := self._attempt(key, workers, "round", core=core, **steps):
+                steps = {name: self.results[key].facts[-1].get(name, 0) for name in ("loops", "lead_in")}
+                self._look_at_patience(key, sum(steps.values()))
+                if self._races_on(key) and (reply := self._attempt(key, workers, "round", core=core, **steps)):
                     measured = Round(heat, block, reply["seconds"], reply.get("joules"))
                     rounds.append((key, measured.seconds, measured.joules))
                     self.results[key].rounds.append(measured)
             reading = {"heat": heat, "block": block, **self.conditions(own)}
             self.readings.append(reading)
             self.journal.write({**reading, "rounds": rounds})
+            if block + 1 >= self.plan.least_blocks:
+                self._stop_who_is_plain()
+
+    def _races_on(self, key: str) -> bool:
+        """Whether a contender gets another round in this heat."""
+        return self.results[key].failure is None and not self.results[key].stopped
+
+    def _look_at_patience(self, key: str, steps: int) -> None:
+        """Stop a contender that has rounds, and whose next one would take longer than it has patience for."""
+        result = self.results[key]
+        if result.rounds and self._races_on(key):
+            ahead_s = steps * (self._call_s(key) or 0.0)
+            if self._spent[key] + ahead_s > self.plan.patience_s:
+                result.stopped = (
+                    f"a step of it takes so long that it got no more than {_counted(len(result.rounds))}, within the "
+                    f"{self.plan.patience_s:g} s of a heat that a contender may take"
+                )
+
+    def _stop_who_is_plain(self) -> None:
+        """Stop the contenders of whose ratio to the first more rounds would tell nothing that matters.
+
+        That every way of every block is beyond `Plan.plain`, on the same side, is no question of noise: so this rule
+        may look at estimates, where the one that ends a race must not.
+        """
+        first = self._first
+        for entrant in self.racing:
+            if first is None or entrant is first or not entrant.compared:
+                continue
+            result = self.results[entrant.key]
+            ratios = way_ratios(result.rounds_of(), self.results[first.key].rounds_of())
+            slower, faster = all(ratios > self.plan.plain), all(ratios < 1 / self.plan.plain)
+            if len(ratios) >= 2 * self.plan.least_blocks and (slower or faster):
+                result.stopped = (
+                    f"its ratio was plain after {_counted(len(result.rounds))}, all of them more than "
+                    f"{self.plan.plain:g} times {'slower' if slower else 'faster'}"
+                )
 
     def _in_turns(self, things: Iterable[Thing], at: int, what: str) -> list[Thing]:
         """In an order that is drawn for every two times, the second time the other way round.
@@ -374,3 +357,20 @@ class Race:
                 result.failure = failure
                 workers[key].close()
         return None
+
+
+MOMENT_S = 0.5
+"""What a reply takes that is there already."""
+
+
+def _counted(rounds: int) -> str:
+    return f"{rounds} round{'s' * (rounds != 1)}"
+
+
+def _batches(things: list[Thing], size: int) -> list[list[Thing]]:
+    return [things[start : start + size] for start in range(0, len(things), size)]
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

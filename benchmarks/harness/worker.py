@@ -5,6 +5,7 @@ together while one at a time is measured.
 """
 
 import gc
+import math
 import re
 import time
 import traceback
@@ -28,6 +29,9 @@ SHORT_STEP_S = 0.02
 
 CALLS_ON_A_CORE = 4
 
+PROFILED = 5
+"""Operations of a step that are named, those first in which the most time goes."""
+
 ROUNDS_PER_MOVE = 10
 """A counter of energy that moves less often than this within a round counts another contender's round as well."""
 
@@ -42,8 +46,10 @@ def main(descriptor: int) -> None:
         except EOFError:
             return
         action = message.pop("do")
+        started = time.perf_counter()
         try:
             reply: Message = getattr(contender, action)(**message)
+            reply["took_s"] = time.perf_counter() - started
         except NotProvided as missing:
             reply = {"error": f"{missing}", "not_provided": True}
         except MemoryError:
@@ -60,7 +66,8 @@ def main(descriptor: int) -> None:
 class Worker:
     """What the coordinator can ask for: ``build``, ``first_call``, ``warm_up``, ``round`` often, ``finish``.
 
-    And ``hello``, which is answered as soon as the process listens.
+    And ``hello``, which is answered as soon as the process listens, and ``profile`` at the end. To each reply is added
+    how long it took (``took_s``).
     """
 
     def hello(self) -> Message:
@@ -97,15 +104,19 @@ class Worker:
             )
         return {"first_call_s": seconds}
 
-    def warm_up(self, seconds: float, calls: int, cores: Sequence[int] = ()) -> Message:
+    def warm_up(self, seconds: float, calls: int, cores: Sequence[int] = (), most_s: float = math.inf) -> Message:
         """Run at least so many calls for at least so long; the fastest of the later half calibrates the rounds.
+
+        No more than one, where that takes longer than `most_s`: its first call has warmed it up as well.
 
         So do a few more on each of the given cores, where a step is short: half of a busy core is not how fast the step
         is, and a wrong number of steps in a round shows as a difference of several per cent.
         """
-        deadline = time.perf_counter() + seconds
-        times = [self._timed(1)[0] for _ in range(calls)]
-        while time.perf_counter() < deadline and len(times) < MOST_WARM_UP_CALLS:
+        started = time.perf_counter()
+        times = [self._timed(1)[0]]
+        while (spent := time.perf_counter() - started) < most_s and (
+            len(times) < calls or (spent < seconds and len(times) < MOST_WARM_UP_CALLS)
+        ):
             times.append(self._timed(1)[0])
         fastest = min(times[len(times) // 2 :])
         for core in cores if fastest < SHORT_STEP_S else ():
@@ -142,6 +153,20 @@ class Worker:
         }
         again = None if self.count_traces is None or self.traces is None else self.count_traces() - self.traces
         return {"memory": memory, "traces": self.traces, "retraces": again}
+
+    def profile(self) -> Message:
+        """The operations that one more step, which is not timed, consists of; nothing where the backend has no trace.
+
+        Its place is after `finish`: a trace takes memory.
+        """
+        if self.backend != "tensorflow":
+            return {}
+        from reference import monitoring
+
+        found = monitoring.profile(self.call, steps=1)
+        total = sum(row.own for row in found.rows)
+        rows = [row for row in found.rows[:PROFILED] if total > 0]
+        return {"profile": {"operations": [{"name": row.operation, "share": row.own / total} for row in rows]}}
 
     def _timed(self, loops: int) -> tuple[float, Any]:
         """Seconds of so many steps, and the last one's result; the device is idle on both sides, the collector off."""

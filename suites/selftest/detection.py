@@ -23,7 +23,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness.client import Server, Site
-from benchmarks.harness.lockstep import PLANS, Entrant, Race
+from benchmarks.harness.lockstep import Race
+from benchmarks.harness.plan import PLANS
+from benchmarks.harness.results import Entrant
 from reports.statistics import Interval, Rounds, false_discovery, moderate, noise_floor, step_ratio
 from reports.verdicts import Speed, of_ratio
 

@@ -1,7 +1,8 @@
 """Contenders that misbehave, for the harness to survive: ``--implementation additive_attention=<this module>:<name>``.
 
 All but the incomplete one are the reference, which goes wrong while it is built, in each call, or at its `STEP`th step.
-That is in the second round if the first call, three steps of warm-up, and those on two cores come before.
+That is in the second round if the first call, three steps of warm-up, and those on two cores come before. Two are only
+slow: one whose steps take several hundred times as long as the reference's, and one whose first takes a minute.
 """
 
 import contextlib
@@ -39,12 +40,12 @@ def while_built(act: Act) -> SimpleNamespace:
     return SimpleNamespace(AdditiveAttention=AdditiveAttention)
 
 
-def in_step(act: Act) -> SimpleNamespace:
-    """The reference, which does this in its `STEP`th step, from within the compiled graph."""
+def in_step(act: Act, when: Callable[[int], bool] = lambda step: step == STEP) -> SimpleNamespace:
+    """The reference, which does this in its `STEP`th step, or in others, from within the compiled graph."""
     steps = iter(range(1, sys.maxsize))
 
     def count() -> np.float32:
-        if next(steps) == STEP:
+        if when(next(steps)):
             act()
         return np.float32(0)
 
@@ -92,6 +93,8 @@ def leave() -> None:
 raises_in_build = while_built(complain)
 raises_in_step = in_step(complain)
 hangs = in_step(lambda: time.sleep(3600))
+crawls = in_step(lambda: time.sleep(1.5), when=lambda _: True)
+dawdles = in_step(lambda: time.sleep(60), when=lambda step: step == 1)
 kills_itself = in_step(lambda: os.kill(os.getpid(), signal.SIGKILL))
 exits = in_step(leave)
 runs_out_of_memory = while_built(exhaust)

@@ -17,7 +17,9 @@ import psutil
 import pytest
 
 from benchmarks.harness.client import Server, Site, WorkerError
-from benchmarks.harness.lockstep import Entrant, Plan, Race, Result
+from benchmarks.harness.lockstep import Race
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.results import Entrant, Result
 from benchmarks.harness.worker import Worker
 from benchmarks.workload import WITHOUT, Contender, Workload
 from reports.run_folder import key_of
@@ -126,6 +128,24 @@ def test_contenders_that_misbehave_fail_alone_with_a_reason(server: Server) -> N
         assert failure.not_provided == (name == "incomplete")
         assert len(results[name].rounds) == (phase == "round"), f"{name} keeps the round before"
     assert state() == before, "processes or descriptors are left"
+
+
+def test_contenders_that_are_slow_get_the_rounds_that_they_have_patience_for(server: Server) -> None:
+    """Of real processes. Wrong variant: the others wait for them until the race is over."""
+    plan = replace(PLAN, blocks=6, patience_s=10.0, plain=3.0, warm_up_s=0.1)
+    results = race(server, ["reference", WITHOUT, "crawls", "dawdles"], plan)
+    assert len(results["reference"].rounds) == len(results[WITHOUT].rounds) == 2 * plan.heats * plan.blocks
+    crawls, dawdles = results["crawls"], results["dawdles"].failure
+    assert crawls.failure is None
+    assert 1 <= len(crawls.rounds) <= 2 * plan.least_blocks
+    assert crawls.stopped
+    assert crawls.finished[0]["memory"]["peak_bytes"]
+    profiled = crawls.finished[0]["profile"]["operations"]
+    assert profiled[0]["name"] == "PyFunc", "what it spends its time in is named"
+    assert profiled[0]["share"] > 0.9
+    assert dawdles is not None
+    assert (dawdles.phase, dawdles.not_provided) == ("first_call", False)
+    assert "did not come back within the 10 s that a contender may take" in str(dawdles)
 
 
 def test_a_worker_killed_from_outside_keeps_its_rounds_and_the_race_goes_on(server: Server) -> None:

@@ -5,6 +5,7 @@ import gc
 import itertools
 import math
 import os
+import re
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -15,9 +16,11 @@ import numpy as np
 import pytest
 
 from benchmarks.harness import devices, lockstep, worker
-from benchmarks.harness.client import Server, WorkerError
-from benchmarks.harness.lockstep import Entrant, Plan, Race, Result, Round, replay
-from reports.statistics import step_ratio
+from benchmarks.harness.client import Server, TimeLimitError, WorkerError
+from benchmarks.harness.lockstep import Race
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.results import Entrant, Result, Round, replay
+from reports.statistics import step_ratio, way_ratios
 
 PLAN = Plan(heats=2, most_heats=2, race_s=1e9, narrow=0.0, blocks=6, least_blocks=2, heat_s=1e9, round_s=0.01)
 SPEEDS = {"a": 0.003, "b": 0.0033, "c": 0.004}
@@ -49,6 +52,8 @@ class Machine:
         self.cores: list[int] = []
         self.calibrated: list[list[int]] = []  # on which cores, at each warm-up
         self.slow_core = 1.0  # how much longer everything takes on every other core
+        self.takes: Mapping[tuple[str, str], float] = {}  # seconds that a contender's action takes, if not none
+        self.waited = 0.0  # seconds that the race has waited for all of them
 
     def wait_until_ready(self) -> None:
         pass
@@ -83,25 +88,37 @@ class Contender:
         if action == "round":
             self.machine.loops.setdefault(self.name, set()).add((arguments["loops"], arguments["lead_in"]))
             self.machine.cores.append(arguments["core"])
+            self.loops = arguments["loops"] + arguments["lead_in"]
         if action == "warm_up":
             self.machine.calibrated.append(arguments["cores"])
 
+    def ask(self, action: str, limit_s: float) -> dict[str, Any]:
+        self.send(action)
+        return self.receive(limit_s)
+
     def receive(self, limit_s: float) -> dict[str, Any]:
-        assert limit_s == PLAN.limit_s
+        assert limit_s <= PLAN.limit_s
         machine = self.machine
+        takes = machine.takes.get((self.name, self.action), 0.0)
+        takes += self.loops * self.speed if self.action == "round" else 0.0
+        if takes > limit_s:
+            machine.waited += limit_s
+            raise TimeLimitError("no answer", self.action)
+        machine.waited += takes
         if self.action == "round":
             machine.rounds.append(self.name)
             if machine.breaks(self.name, machine.rounds.count(self.name)):
                 raise WorkerError("it broke", self.action)
             machine.time += 1
             slower = machine.slow_core if machine.cores[-1] % 2 else 1.0
-            return {"seconds": (self.speed + machine.drift * machine.time) * slower}
+            return {"seconds": (self.speed + machine.drift * machine.time) * slower, "took_s": takes}
         retraces = machine.retraces.get(self.name, 0)
         replies: dict[str, dict[str, Any]] = {
             "warm_up": {"call_s": machine.calls.get(self.name, machine.speeds.get(self.name))},
             "finish": {"memory": {}, "retraces": retraces},
+            "profile": {"profile": {"operations": [{"name": "MatMul", "share": 1.0}]}},
         }
-        return replies.get(self.action, {})
+        return {**replies.get(self.action, {}), "took_s": takes}
 
 
 def race(machine: Machine, plan: Plan = PLAN, earlier: dict[str, Result] | None = None) -> tuple[Race, Kept]:
@@ -246,8 +263,9 @@ def test_the_budget_of_a_heat_is_kept_but_never_at_the_cost_of_the_least_blocks(
         assert {len(result.rounds) for result in results.values()} == {2 * expected}, f"heat_s={heat_s}"
 
 
-def test_builds_are_apart_in_the_first_heat_and_together_later() -> None:
+def test_builds_are_apart_in_the_first_heat_and_together_later(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine()
+    monkeypatch.setattr(lockstep, "_cores", lambda: 3)
     race(machine)[0].run()
     ready = [each for each in machine.asked if each[0] in ("build", "first_call", "warm_up")]
     a_first, a_second = ready[:3], ready[9:12]
@@ -255,6 +273,115 @@ def test_builds_are_apart_in_the_first_heat_and_together_later() -> None:
     assert a_first == [("build", name), ("first_call", name), ("warm_up", name)]
     assert sorted(a_second) == [("build", "a"), ("build", "b"), ("build", "c")]
     assert machine.calibrated == [[0, 1]] * 3 + [[]] * (len(machine.calibrated) - 3), "later the rounds tell"
+
+
+def test_where_build_times_are_no_results_as_many_build_as_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong variants: one after the other; all at once, so that one's patience is spent on the others' work."""
+    machine = Machine()
+    monkeypatch.setattr(lockstep, "_cores", lambda: 2)
+    results = race(machine, replace(PLAN, builds_apart=False))[0].run()
+    ready = [action for action, _ in machine.asked if action in ("build", "first_call", "warm_up")][:9]
+    assert ready == ["build", "build", "first_call", "first_call", "build", "first_call", *["warm_up"] * 3]
+    facts = [fact for result in results.values() for fact in result.facts]
+    assert not any({"build_s", "first_call_s"} & set(fact) for fact in facts), "beside another's, they say nothing"
+
+
+PATIENT = replace(PLAN, heats=3, most_heats=3, patience_s=20.0, plain=3.0)
+
+
+def spent_on_the_slow(slow: Mapping[str, float], takes: Mapping[tuple[str, str], float] | None = None) -> float:
+    """Seconds that a race waits longer, since some contenders are slow."""
+    waited = []
+    for speeds, actions in ((SPEEDS, {}), (SPEEDS | slow, takes or {})):
+        machine = Machine()
+        machine.speeds, machine.takes = speeds, actions
+        race(machine, PATIENT)[0].run()
+        waited.append(machine.waited)
+    return waited[1] - waited[0]
+
+
+@pytest.mark.parametrize("times", [5, 50, 500, 50_000])
+def test_a_race_waits_for_a_slow_contender_no_longer_than_it_has_patience(times: int) -> None:
+    """Wrong variant: all take turns until the end, so that the slowest sets the pace of the race."""
+    assert spent_on_the_slow({"c": times * SPEEDS["a"]}) <= PATIENT.patience_s
+    long_ago = spent_on_the_slow({"c": 600.0}, {("c", action): 600.0 for action in ("build", "first_call", "round")})
+    assert long_ago <= PATIENT.patience_s, "what takes minutes is ended"
+
+
+@pytest.mark.parametrize("action", ["build", "first_call", "warm_up"])
+def test_a_contender_that_takes_a_minute_to_get_ready_fails_alone_and_says_what_to_do(action: str) -> None:
+    machine = Machine()
+    machine.takes = {("b", action): 60.0}
+    results = race(machine, PATIENT)[0].run()
+    assert re.search(r"within the 20 s that .*A larger --scale gives it more", str(results["b"].failure))
+    assert results["b"].failure.phase == action  # type: ignore[union-attr]
+    assert [len(results[name].rounds) for name in "ac"] == [2 * PATIENT.heats * PATIENT.blocks] * 2
+    assert machine.waited < PATIENT.patience_s + 10
+
+
+def test_who_spends_a_third_of_its_patience_in_a_heat_keeps_it_and_gets_no_other() -> None:
+    machine = Machine()
+    machine.takes = {("b", "first_call"): 12.0}
+    results = race(machine, PATIENT)[0].run()
+    assert {r.heat for r in results["b"].rounds} == {0}
+    assert results["b"].stopped == "one heat of it took 12 s, and it got no other"
+    assert {r.heat for r in results["a"].rounds} == {0, 1, 2}
+
+
+def test_a_contender_that_leaves_no_time_for_a_second_round_keeps_the_first() -> None:
+    machine = Machine()
+    machine.speeds = SPEEDS | {"c": 12.0}
+    results = race(machine, PATIENT)[0].run()
+    assert [r.seconds for r in results["c"].rounds] == [12.0]
+    assert results["c"].stopped.startswith("a step of it takes so long that it got no more than 1 round")
+    assert results["c"].finished, "its memory is known"
+
+
+def test_a_plain_ratio_gets_no_more_rounds_and_is_no_less_right() -> None:
+    """Wrong variants: it goes on; it ends after one disturbed round; the machine's own kernels are stopped too."""
+    machine = Machine()
+    machine.speeds = {"a": 0.003, "b": 0.0005, "c": 0.03}
+    results = race(machine, PATIENT)[0].run()
+    assert [len(results[name].rounds) for name in "bc"] == [4, 4]
+    assert results["b"].stopped.endswith("4 rounds, all of them more than 3 times faster")
+    assert results["c"].stopped.endswith("4 rounds, all of them more than 3 times slower")
+    assert len(results["a"].rounds) == 2 * PATIENT.blocks, "no second heat: nobody is left to be compared with it"
+    ratio = step_ratio(results["c"].rounds_of(), results["a"].rounds_of())
+    assert ratio.estimate == pytest.approx(10.0)
+    assert ratio.basis == "blocks", "one heat: the interval has to say so"
+
+
+def test_a_ratio_that_is_not_plain_in_every_round_is_raced_on() -> None:
+    """Wrong variant: the median is looked at, which may be beyond three by chance."""
+    machine = Machine(drift=5e-4)
+    machine.speeds = {"a": 0.005, "b": 0.018, "c": 0.006}  # the ratio falls from 3.4 to 2.3 within two blocks
+    results = race(machine, PATIENT)[0].run()
+    ratios = way_ratios(results["b"].rounds_of(), results["a"].rounds_of())
+    assert ratios[0] > PATIENT.plain > ratios[3]
+    assert not results["b"].stopped
+
+
+def test_a_contender_that_is_much_slower_is_asked_once_what_its_step_consists_of() -> None:
+    machine = Machine()
+    machine.speeds = {"a": 0.003, "b": 0.004, "c": 0.012}
+    results = race(machine, replace(PATIENT, plain=math.inf))[0].run()
+    profiles = {
+        name: [fact["profile"] for fact in result.facts if "profile" in fact] for name, result in results.items()
+    }
+    assert profiles == {"a": [], "b": [], "c": [{"operations": [{"name": "MatMul", "share": 1.0}]}]}
+    assert machine.asked.index(("profile", "c")) > machine.asked.index(("finish", "c")), "its memory is read before"
+
+
+def test_who_was_stopped_stays_so_after_a_kill() -> None:
+    machine = Machine()
+    machine.speeds = SPEEDS | {"c": 0.03}
+    first, journal = race(machine, replace(PATIENT, heats=1, most_heats=1))
+    first.run()
+    again = Machine()
+    again.speeds = machine.speeds
+    results = race(again, PATIENT, earlier=replay(journal))[0].run()
+    assert len(results["c"].rounds) == 4
+    assert "c" not in again.rounds
 
 
 def test_a_heat_says_which_one_it_is_to_who_has_the_servers() -> None:

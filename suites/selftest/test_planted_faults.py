@@ -11,7 +11,9 @@ import pytest
 
 from benchmarks.harness.client import Server, Site
 from benchmarks.harness.conditions import Conditions, busy_neighbour
-from benchmarks.harness.lockstep import PLANS, Entrant, Plan, Race, Result
+from benchmarks.harness.lockstep import Race
+from benchmarks.harness.plan import PLANS, Plan
+from benchmarks.harness.results import Entrant, Result
 from reports import steadiness
 from reports.statistics import Rounds
 from reports.steadiness import MachineVerdict, Verdict

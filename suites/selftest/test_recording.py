@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.bench_additive_attention import WORKLOADS
-from benchmarks.harness.lockstep import PLANS, Round
+from benchmarks.harness.plan import PLANS
+from benchmarks.harness.results import Round
 from benchmarks.races import Recorded
 from reports.run_folder import Row, RunFolder, key_of
 from suites.implementations import ROOT
