@@ -25,7 +25,7 @@ WORKLOADS = tuple(
         name,
         {"examples": examples, "batch_size": size, "batch": examples // size * size},
         dict.fromkeys(scales, FEEDS),
-        mixed=False,
+        mixed=(),
     )
     for name, examples, size, scales in (
         ("digits", 1797, 32, ("quick", "standard", "paper")),

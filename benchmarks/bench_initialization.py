@@ -20,7 +20,7 @@ WORKLOADS = tuple(
         f"{scheme.replace('_', '-')}-{width}",
         {"width": width, "batch": BATCH, "truncated": int("truncated" in scheme)},
         {"quick": ("initialize",) if width == 16 else (), "standard": ("initialize",), "paper": ("initialize",)},
-        mixed=False,
+        mixed=(),
     )
     for scheme in ("he_normal", "he_truncated_normal")
     for width in (16, 64)

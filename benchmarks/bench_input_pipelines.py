@@ -40,7 +40,7 @@ def workload(name: str, source: str, elements: int, *, off: str = "", quick: tup
     sizes = {"batch": elements, "rows": 64, "source": [*SOURCES].index(source)}
     switches = {switch: int(switch != off) for switch in OFF}
     scales = {"quick": quick, "standard": ("epoch", "feed"), "paper": ("epoch", "feed")}
-    return Workload("input_pipelines", name, {**sizes, **switches}, scales, mixed=False)
+    return Workload("input_pipelines", name, {**sizes, **switches}, scales, mixed=())
 
 
 def preload() -> None:

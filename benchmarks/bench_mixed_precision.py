@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks import costs
 from benchmarks.races import test_race  # noqa: F401 - the one test function; pytest collects it here
 from benchmarks.workload import Workload
+from suites.implementations import SCALES
 
 LEARNING_RATE = 0.01
 QUICK = {"conv-16x16": ("train",), "dense-1024": ("train",)}
@@ -27,7 +28,11 @@ SIZES = {
 
 WORKLOADS = tuple(
     Workload(
-        "mixed_precision", name, sizes, {"quick": QUICK.get(name, ()), "standard": ("train",), "paper": ("train",)}
+        "mixed_precision",
+        name,
+        sizes,
+        {"quick": QUICK.get(name, ()), "standard": ("train",), "paper": ("train",)},
+        mixed=SCALES,
     )
     for name, sizes in SIZES.items()
 )

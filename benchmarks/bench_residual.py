@@ -23,7 +23,7 @@ WORKLOADS = (
     _workload("resnet20-digits", RESNET20 | {"side": 8, "channels": 1, "batch": 64}, ("train",)),
     _workload("resnet20-32x32", RESNET20 | {"side": 32, "channels": 3, "batch": 32}, ("inference",)),
     _workload("resnet18-64x64", RESNET18 | {"side": 64, "batch": 8}),
-    _workload("resnet50-32x32", RESNET50 | {"side": 32, "batch": 8}, ("inference",)),
+    _workload("resnet50-32x32", RESNET50 | {"side": 32, "batch": 8}),
     _workload("resnet50-v1.5-32x32", RESNET50 | {"side": 32, "batch": 8, "v1.5": 1}),
     _workload("resnet50-128x128", RESNET50 | {"side": 128, "batch": 8}),
     Workload("residual", "resnet50-224x224", RESNET50 | {"side": 224, "batch": 64}, {"paper": OPERATIONS}),

@@ -26,15 +26,15 @@ def _accumulation(batch: int, size: int, side: int, quick: tuple[str, ...] = ())
 
 
 WORKLOADS = (
-    _accumulation(128, 32, 8, TRAIN),
+    _accumulation(512, 128, 32, TRAIN),
+    _accumulation(128, 32, 8),
     _accumulation(512, 32, 16),
-    _accumulation(512, 128, 32),
     Workload(
         "schedules",
         "schedule",
         {"batch": 64, "side": 8, "units": 64, "steps": 10_000, "warm_up": 500},
         {"quick": TRAIN, "standard": TRAIN, "paper": TRAIN},
-        mixed=False,
+        mixed=(),
     ),
 )
 

@@ -27,7 +27,7 @@ WORKLOADS = (
         "transformer",
         "phones",
         SMALL | {"vocabulary": 80},
-        {"quick": ("train",), "standard": ALL, "paper": ALL},
+        {"quick": ("train", DECODE), "standard": ALL, "paper": ALL},
     ),
     Workload("transformer", "block", BLOCK, {"quick": ("train",), "standard": OPERATIONS, "paper": OPERATIONS}),
     Workload("transformer", "base", BASE | {"vocabulary": 37_000}, {"standard": ("train", DECODE), "paper": ALL}),

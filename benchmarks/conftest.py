@@ -35,7 +35,7 @@ def race(
     by_default = run_by_default(technique, option.backend)
     asked = [chosen for chosen in option.implementation if chosen.technique == technique]
     contenders = [*dict.fromkeys([*by_default[:1], *asked])] if asked else by_default
-    precisions = option.precision if workload.mixed else option.precision[:1]
+    precisions = option.precision if option.scale in workload.mixed else option.precision[:1]
     in_all = {"reference", *(chosen.name for chosen in asked)}
     left_out = Implementation(technique, WITHOUT, f"reference.{technique}")
     if has_without and option.backend in backends(technique):

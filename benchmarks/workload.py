@@ -37,14 +37,16 @@ class Workload:
         name: short, unique within the technique.
         parameters: sizes, by name; ``batch`` is the number of samples in a step.
         operations: what is timed at each scale; a scale that is left out runs none.
-        mixed: whether a mixed precision changes what is timed; if not, it runs in the first precision only.
+        mixed: the scales at which it runs in all precisions that were asked for, and else in the first only: none
+            where a mixed precision would change nothing. At quick scale the technique that is about precision answers
+            for all.
     """
 
     technique: str
     name: str
     parameters: Mapping[str, int]
     operations: Mapping[str, tuple[str, ...]] = field(hash=False)
-    mixed: bool = True
+    mixed: tuple[str, ...] = ("standard", "paper")
 
     def __hash__(self) -> int:
         return hash((self.technique, self.name))

@@ -31,7 +31,8 @@ class Interval:
         p: two-sided p-value of the null hypothesis that the function which made the interval states.
         units: how many independent units the interval rests on.
         basis: what a unit is: ``heats``, ``seeds``; ``blocks`` or ``rounds`` where there was one heat only, so that
-            differences between processes are not in the interval; ``separate heats`` for contenders not raced together.
+            differences between processes are not in the interval; ``a heat`` where they are, as other ratios of the run
+            show them; ``separate heats`` for contenders not raced together.
     """
 
     estimate: float
@@ -250,7 +251,10 @@ def moderate(ratios: Sequence[Interval]) -> list[Interval]:
     though dozens of ratios of the same run show how much heats usually vary. The variance of each is therefore drawn
     towards the common one, as far as the variances resemble each other (Smyth, "Linear models and empirical Bayes
     methods for assessing differential expression", SAGMB 3:3, 2004, section 3: moderated t). Estimates stay as
-    they are; so do ratios without an interval over heats, and runs with fewer than `LEAST_TO_MODERATE` ratios.
+    they are; so do runs with fewer than `LEAST_TO_MODERATE` ratios of several heats.
+
+    A ratio of one heat, whose own interval leaves out how processes differ, has no variance of its own to bring: the
+    common one stands for it, unless its blocks differ by more. Its basis is then ``a heat``.
     """
     own = [i for i, ratio in enumerate(ratios) if ratio.basis == "heats" and ratio.known and ratio.low < ratio.high]
     if len(own) < LEAST_TO_MODERATE:
@@ -266,11 +270,25 @@ def moderate(ratios: Sequence[Interval]) -> list[Interval]:
         ratio = ratios[i]
         error = math.sqrt(shared / ratio.units)
         moderated[i] = _t(math.log(ratio.estimate), error, total, ratio.units, ratio.basis, 0.0).exp()
+    for i, ratio in enumerate(ratios):
+        if ratio.basis == "blocks" and ratio.estimate > 0:
+            error = math.sqrt(max(prior, _variance_of_blocks(ratio, prior)))
+            moderated[i] = _t(math.log(ratio.estimate), error, prior_degrees, 1, "a heat", 0.0).exp()
     return moderated
+
+
+def _variance_of_blocks(ratio: Interval, prior: float) -> float:
+    """Of the log ratio of one heat, by how its blocks differ; of a single block nothing is known but the prior."""
+    if not ratio.known or ratio.low <= 0:
+        return prior * BLOCKS_OF_A_HEAT  # as if heats differed by nothing else than what blocks do
+    return (math.log(ratio.high / ratio.low) / 2 / _t_quantile(ratio.units - 1)) ** 2
 
 
 LEAST_TO_MODERATE = 10
 """Fewer variances than this say too little about how they are distributed."""
+
+BLOCKS_OF_A_HEAT = 10
+"""About as many have the heats that the prior of variances comes from."""
 
 _NO_SPREAD = 1e6  # prior degrees of freedom where all variances are alike
 

@@ -181,6 +181,22 @@ def test_moderated_intervals_cover_the_truth_in_tables_of_three_heats() -> None:
     assert np.mean(covered) == pytest.approx(0.95, abs=0.02)
 
 
+@pytest.mark.parametrize("blocks", [1, 2, 6])
+def test_a_ratio_of_one_heat_beside_others_of_three_covers_the_truth(blocks: int) -> None:
+    """As of contenders whose ratio was plain after a few rounds. Wrong variant: their blocks' interval, as it is."""
+    rng = np.random.default_rng(blocks)
+    moderated, alone = [], []
+    for _ in range(300):
+        contender, baseline = race(rng, normal, heats=1)
+        kept = contender.block < blocks
+        few = Rounds("race", contender.seconds[kept], contender.heat[kept], contender.block[kept])
+        alone.append(step_ratio(few, baseline))
+        moderated.append(moderate([step_ratio(*race(rng, normal, heats=3)) for _ in range(20)] + [alone[-1]])[-1])
+    assert {each.basis for each in moderated} == {"a heat"}
+    assert coverage(moderated) >= 0.94
+    assert blocks == 1 or coverage(alone) < 0.92
+
+
 def test_a_table_of_identical_contenders_holds_a_false_alarm_in_one_of_thirty_reports() -> None:
     """Wrong variant: every ratio is tested at 5% on its own, so that most tables of 40 hold one."""
     rng = np.random.default_rng(4)

@@ -223,11 +223,24 @@ def test_moderated_intervals_are_honest_and_much_narrower() -> None:
     np.testing.assert_allclose([interval.estimate for interval in moderated], estimates, rtol=1e-12)
 
 
-def test_few_ratios_and_ratios_of_one_heat_are_not_moderated() -> None:
-    """Wrong variant: a prior learnt from three ratios, or lent to an interval over blocks."""
+def test_few_ratios_and_exact_ones_are_not_moderated() -> None:
+    """Wrong variant: a prior learnt from three ratios, or lent to a ratio that had no noise at all."""
     rng = np.random.default_rng(12)
-    few = heats_of_many_races(rng, 9, heats=3)
-    assert moderate(few) == few
     blocks = t_interval([0.1, 0.2, 0.4], "blocks").exp()
+    few = [*heats_of_many_races(rng, 9, heats=3), blocks]
+    assert moderate(few) == few
     exact = t_interval([0.1, 0.1], "heats").exp()
-    assert moderate([*heats_of_many_races(rng, 12, heats=3), blocks, exact])[-2:] == [blocks, exact]
+    assert moderate([*heats_of_many_races(rng, 12, heats=3), exact])[-1] == exact
+
+
+def test_a_ratio_of_one_heat_is_as_uncertain_as_its_blocks_and_as_other_heats_at_least() -> None:
+    """Wrong variants: the narrower of the two; a ratio of a single block without an interval."""
+    rng = np.random.default_rng(13)
+    others = heats_of_many_races(rng, 12, heats=3)
+    alike, unlike, single = (t_interval(each, "blocks").exp() for each in ([0.1, 0.1001], [0.1, 0.9, 0.5], [6.0]))
+    found = moderate([*others, alike, unlike, single])[-3:]
+    assert [each.estimate for each in found] == [alike.estimate, unlike.estimate, single.estimate]
+    assert {each.basis for each in found} == {"a heat"}
+    assert found[0].high / found[0].low > 1.02 > alike.high / alike.low
+    assert found[1].reach > 5 * found[0].reach
+    assert found[0].reach < found[2].reach < 1
