@@ -19,6 +19,7 @@ from reports.run_folder import RunFolder, RunFolderError, canonical_hash, now
 from suites import provenance
 from suites.implementations import BACKENDS, DEVICES, PRECISIONS, SCALES, Implementation, implementation, techniques
 from suites.isolation import Isolation, default_workers, workers
+from suites.minutes import Minutes
 from suites.progress import Progress
 from suites.recording import FOLDER, MEASURED, folder_of
 
@@ -103,6 +104,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="at the end of the races, spend so much time where intervals are still wide (default: by scale, "
         f"{', '.join(f'{scale} {seconds:g}' for scale, seconds in BUDGETS.items())})",
     )
+    group.addoption(
+        "--minutes",
+        type=float,
+        metavar="N",
+        help="end the whole session, properties, claims, races and report, after about so many minutes: what tells "
+        "most comes first, and what is left out is named (default: no limit)",
+    )
     group.addoption("--results", metavar="DIR", help="keep the rows in this run folder, and skip those it already has")
     group.addoption("--report", action="store_true", help="at the end, write the HTML report of the run folder")
     group.addoption(
@@ -118,7 +126,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=float,
         default=300.0,
         metavar="SECONDS",
-        help="after this long a property or a trial counts as hanging, and its process is ended (default: 300)",
+        help="a property or a trial that has worked for so long, in processor time, or that has done nothing for so "
+        "long, counts as hanging, and its process is ended (default: 300)",
     )
     group.addoption("--progress", action="store_true", help="show one progress bar instead of a line per file")
 
@@ -130,6 +139,12 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--workers {config.option.workers}: expected 1 or more")
     if config.option.budget is not None and config.option.budget < 0:
         raise pytest.UsageError(f"--budget {config.option.budget:g}: expected seconds, 0 or more")
+    if config.option.minutes is not None and not config.option.minutes > 0:
+        raise pytest.UsageError(f"--minutes {config.option.minutes:g}: expected more than 0")
+    if config.option.minutes is not None and config.option.budget is not None:
+        raise pytest.UsageError(
+            "--minutes and --budget: expected one of them; within --minutes, all that is left is spent"
+        )
     if config.option.time_limit <= 0:
         raise pytest.UsageError(f"--time-limit {config.option.time_limit:g}: expected seconds, more than 0")
     if config.option.report and not config.option.results:
@@ -143,6 +158,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[FOLDER] = open_results(config) if config.option.results else None
     if workers(config):
         config.pluginmanager.register(Isolation(config), Isolation.NAME)
+    if config.option.minutes is not None and not config.option.collectonly:
+        config.pluginmanager.register(Minutes(config), Minutes.NAME)
     if config.option.progress:
         config.pluginmanager.register(Progress(config), "touchstone-progress")
 
@@ -224,6 +241,8 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, Any, Any]:
         return result
     run = folder.run
     ended = {"started": started, "finished": now(), "exit": int(session.exitstatus), "arguments": sys.argv[1:]}
+    if minutes := session.config.pluginmanager.get_plugin(Minutes.NAME):
+        ended |= {"minutes": session.config.option.minutes, "left_out": minutes.rows()}
     folder.write_run({**run, "sessions": [*run["sessions"], ended]})
     if session.config.option.report:
         session.config.get_terminal_writer().flush()  # so that the report's path comes last

@@ -24,8 +24,8 @@ SIZES = {
 }
 """How many layers of each kind, their units or filters, the side of the images, and how many of them in a step.
 
-Activations take a hundred megabytes at quick scale and some hundreds beyond, weights ten or twenty. Three stacks of dense
-layers differ in their depth alone: memory grows with its square root where segments are checkpointed.
+Activations take a hundred megabytes at quick scale and some hundreds beyond, weights ten or twenty. Three stacks of
+dense layers differ in their depth alone: memory grows with its square root where segments are checkpointed.
 """
 
 

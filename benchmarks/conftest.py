@@ -1,7 +1,9 @@
 """Which contenders meet in which race."""
 
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,6 +97,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if contenders and not session.config.option.collectonly:
         session.config.stash[TRACK] = Track(session.config)
         session.config.stash[TRACK].enter(contenders)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, Any, Any]:
+    """After all races, spend what is left of the time where intervals are wide."""
+    result = yield
+    track = session.config.stash.get(TRACK, None)
+    if track is not None and not (session.shouldstop or session.shouldfail):
+        track.refine(track.budget_s)
+    return result
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

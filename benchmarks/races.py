@@ -7,6 +7,7 @@ the accumulated recorded time, and the function advances it: the entry is pytest
 import statistics
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,12 +17,13 @@ from pytest_benchmark.stats import Stats
 from benchmarks import controls, costs
 from benchmarks.harness.conditions import Conditions, busy_neighbour
 from benchmarks.harness.lockstep import Race
-from benchmarks.harness.plan import PLANS
+from benchmarks.harness.plan import PLANS, Plan
 from benchmarks.harness.pool import Pool
 from benchmarks.harness.results import Entrant, Result
 from benchmarks.timings import Journal, Timings
 from benchmarks.workload import BUDGETS, Contender
 from reports.run_folder import Row, canonical_hash, key_of
+from suites.minutes import Minutes
 from suites.recording import folder_of, row_of
 
 
@@ -125,14 +127,13 @@ class Track:
         self._pool = Pool()
         self._unrecorded: dict[str, set[str]] = {}
         self._recorded: dict[str, list[tuple[Contender, BenchmarkFixture]]] = {}
-        self._to_come: set[str] = set()
         self._sampler = Conditions(config.option.device)
+        self._minutes = config.pluginmanager.get_plugin(Minutes.NAME)
 
     def enter(self, contenders: Iterable[Contender]) -> None:
         """Take the contenders of the session, and begin to import their frameworks."""
         for contender in contenders:
             self.contenders.setdefault(contender.group, []).append(contender)
-            self._to_come.add(key_of(contender.asked()))
             self._pool.preload(contender.site)
 
     def race_of(self, contender: Contender) -> str:
@@ -150,7 +151,7 @@ class Track:
             self._races[group] = Race(
                 [entrant_of(each) for each in self.contenders[group]],
                 lambda entrant, heat: self._pool.server(sites[entrant.key], group, heat, alone),
-                PLANS[contender.scale],
+                self._plan(contender.scale),
                 journal,
                 self._timings.results(sites, entries),
                 lambda what: self._tell(f"{group}: {what}"),
@@ -162,12 +163,25 @@ class Track:
             self._races[group].run()
         return self._races[group]
 
+    def _plan(self, scale: str) -> Plan:
+        """What a race measures before `refine`; where the session's minutes are counted, one heat."""
+        plan = PLANS[scale]
+        return plan if self._minutes is None else replace(plan, heats=1, race_s=0.0)
+
+    @property
+    def budget_s(self) -> float:
+        """What is left, after all races, for those whose intervals are wide."""
+        if self._minutes is not None:
+            return float(self._minutes.end - time.monotonic())
+        asked = self.config.option.budget
+        return float(BUDGETS[self.config.option.scale] if asked is None else asked)
+
     def result(self, contender: Contender) -> Result:
         """What was measured of a contender."""
         return self.race(contender).results[key_of(contender.asked())]
 
     def refine(self, budget_s: float) -> None:
-        """Spend what is left of the session's budget, heat by heat, where a second is expected to tell most."""
+        """Spend so much time more, heat by heat, where a second is expected to tell most."""
         deadline = time.monotonic() + budget_s
         while True:
             left = deadline - time.monotonic()
@@ -251,10 +265,6 @@ class Track:
         unrecorded.discard(key)
         if not unrecorded:
             self._keep(contender)
-        self._to_come.discard(key)
-        if not self._to_come:
-            budget_s = self.config.option.budget
-            self.refine(BUDGETS[contender.scale] if budget_s is None else budget_s)
 
     def close(self) -> None:
         """Write down what a race had recorded when the session was stopped, and end the servers and their workers."""

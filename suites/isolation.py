@@ -15,9 +15,9 @@ import multiprocessing
 import os
 import pickle
 import signal
-import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -26,10 +26,18 @@ from typing import Any, NoReturn
 import pytest
 
 from benchmarks.harness.channel import die_with_parent
+from benchmarks.harness.scratch import Scratch
 from suites.implementations import ROOT
+from suites.watch import Watch
 
 FRAMES = 8
 """Lines of a dead process's own code that are shown."""
+
+LOOK_S = 1.0
+"""Seconds from one look at the processes to the next."""
+
+GRACE_S = 10.0
+"""Seconds that a process has to say where it hangs."""
 
 
 class ProcessDied(Exception):  # noqa: N818 - a fact about an item's process
@@ -59,6 +67,7 @@ class Group:
         reports: of each item, as plain objects; the reason where its process died.
         done: how many items are through.
         pid: of the process that is running, or 0.
+        hung: how it hangs, once it was told to end for that.
     """
 
     def __init__(self, items: list[pytest.Item], stretch: int, scratch: str) -> None:
@@ -66,6 +75,7 @@ class Group:
         self.reports: list[list[dict[str, Any] | ProcessDied]] = [[] for _ in items]
         self.done = 0
         self.pid = 0
+        self.hung, self.told = "", 0.0
 
     def start(self) -> None:
         """Fork a process for the items that are left."""
@@ -82,6 +92,17 @@ class Group:
             finally:
                 os._exit(1)
         theirs.close()
+        self.watch = Watch(self.pid, self.items[0].config.option.time_limit)
+
+    def look(self) -> None:
+        """End the process if its item hangs; what it was doing is then in its log."""
+        if not self.pid:
+            return
+        if self.hung and time.monotonic() > self.told + GRACE_S:
+            os.kill(self.pid, signal.SIGKILL)
+        elif not self.hung and (how := self.watch.hanging()):
+            self.hung, self.told = how, time.monotonic()
+            os.kill(self.pid, signal.SIGABRT)  # upon which faulthandler says where it is, and it ends
 
     def receive(self) -> None:
         """Take a message from the process: a report, that an item is through, or that the process has ended."""
@@ -92,6 +113,7 @@ class Group:
             return
         if message is None:
             self.done += 1
+            self.watch.begin()
         else:
             self.reports[self.done].append(message)
 
@@ -109,8 +131,8 @@ class Group:
         self.log.seek(0)
         told = self.log.read().decode(errors="replace").replace(f"{ROOT}{os.sep}", "")
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-        if told.startswith("Timeout"):
-            how = f"did not come back within {self.items[0].config.option.time_limit:g} s, and was ended"
+        if self.hung:
+            how, self.hung = f"{self.hung}, and was ended", ""
         library = str(Path(os.__file__).parent)
         frames = [f for f in told.splitlines() if f.lstrip().startswith("File") and library not in f]
         return "\n".join([f"the process {how}", *frames[:FRAMES]])
@@ -135,9 +157,7 @@ def run(items: list[pytest.Item], pipe: Connection, log: int) -> NoReturn:
     items[0].session._setupstate.teardown_exact(items[0])
     for item, following in itertools.pairwise([*items, None]):
         assert item is not None
-        faulthandler.dump_traceback_later(config.option.time_limit, exit=True, file=log)
         config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-        faulthandler.cancel_dump_traceback_later()
         pipe.send_bytes(pickle.dumps(None))
     os._exit(0)  # taking a framework down in good order takes seconds, and there is nothing to put in order
 
@@ -175,12 +195,10 @@ class Isolation:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        self.scratch = tempfile.mkdtemp(prefix="touchstone-")
-        # A process that is killed removes nothing. This one sees the pipe close whatever becomes of pytest's, and does.
-        remove = ["sh", "-c", 'cat; rm -rf "$1"', "sh", self.scratch]
-        self._remover = subprocess.Popen(remove, stdin=subprocess.PIPE, start_new_session=True)
+        self.scratch = Scratch()
         self.groups: list[Group] = []
         self.place: dict[pytest.Item, tuple[Group, int]] = {}
+        self.looked = time.monotonic()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
@@ -189,7 +207,7 @@ class Isolation:
             if name:
                 continue
             for _, items in itertools.groupby(found, group_of):
-                group = Group(list(items), stretch, self.scratch)
+                group = Group(list(items), stretch, str(self.scratch.path))
                 self.groups.append(group)
                 self.place |= {item: (group, index) for index, item in enumerate(group.items)}
         gc.collect()
@@ -203,15 +221,30 @@ class Isolation:
         group, index = self.place[item]
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         while group.done <= index:
+            if group.pid == 0 and self._is_over(item):
+                group.done += 1
+                continue
             self._start_from(group)
             running = {each.pipe: each for each in self.groups if each.pid}
-            for pipe in wait(list(running)):
+            for pipe in wait(list(running), LOOK_S):
                 running[pipe].receive()  # type: ignore[index]
+            if time.monotonic() > self.looked + LOOK_S:
+                self.looked = time.monotonic()
+                for each in running.values():
+                    each.look()
         for report in self._reports(item, group.reports[index]):
             item.ihook.pytest_runtest_logreport(report=report)
+        if not group.reports[index]:
+            minutes: Any = self.config.pluginmanager.get_plugin("touchstone-minutes")
+            minutes.leave_out(item)  # nobody else leaves an item out
         group.reports[index] = []
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
+
+    def _is_over(self, item: pytest.Item) -> bool:
+        """Whether there is no time left for an item."""
+        minutes: Any = self.config.pluginmanager.get_plugin("touchstone-minutes")
+        return minutes is not None and minutes.over(item)
 
     def _start_from(self, current: Group) -> None:
         """Start this group and those that follow it, as many as may run at the same time."""
@@ -219,7 +252,7 @@ class Isolation:
         for group in self.groups[self.groups.index(current) :]:
             if free <= 0 or group.stretch != current.stretch:
                 return
-            if group.pid == 0 and group.done < len(group.items):
+            if group.pid == 0 and group.done < len(group.items) and not self._is_over(group.items[group.done]):
                 group.start()
                 free -= 1
 
@@ -235,7 +268,7 @@ class Isolation:
         """End what is left when the session stops early."""
         for group in self.groups:
             group.kill()
-        self._remover.communicate()
+        self.scratch.close()
 
 
 def _raise(error: Exception) -> NoReturn:

@@ -59,13 +59,33 @@ def row_of(item: pytest.Item, **fields: Any) -> dict[str, Any]:
 
 def command_of(item: pytest.Item, asked: Mapping[str, Any]) -> str:
     """The command that measures a row again, from the project's folder; a timing needs the whole of its race."""
-    options = {"--device": asked["device"], "--precision": asked["precision"], "--backend": asked["backend"]}
-    words = [item.nodeid]
     if "workload" in asked:
-        words = [item.nodeid.partition("::")[0], "-k", f"{asked['workload']}-{asked['operation']}"]
-        options["--precision"] = ",".join(item.config.option.precision)
+        return _command(item, asked, _race(item, asked))
+    return _command(item, asked, [item.nodeid])
+
+
+def command_of_all(item: pytest.Item, asked: Mapping[str, Any]) -> str:
+    """The command that measures an item's race, or all properties or trials of its implementation and precision.
+
+    Into the run folder of this session, with a new report.
+    """
+    option = item.config.option
+    words = _race(item, asked) if "workload" in asked else [item.nodeid.partition("::")[0]]
+    if not any(chosen.technique == asked["technique"] for chosen in option.implementation) and "workload" not in asked:
+        words += ["--implementation", f"{asked['technique']}={asked['implementation']}"]
+    kept = ["--results", str(option.results)] if option.results else []
+    return _command(item, asked, [*words, *kept, *(["--report"] if option.report else [])])
+
+
+def _race(item: pytest.Item, asked: Mapping[str, Any]) -> list[str]:
+    return [item.nodeid.partition("::")[0], "-k", f"{asked['workload']}-{asked['operation']}"]
+
+
+def _command(item: pytest.Item, asked: Mapping[str, Any], words: list[str]) -> str:
+    precisions = item.config.option.precision if "workload" in asked else [asked["precision"]]
+    options = {"--device": asked["device"], "--precision": ",".join(precisions), "--backend": asked["backend"]}
     for name, value in {**options, "--scale": asked["scale"]}.items():
-        words += [name, value]
+        words = [*words, name, value]
     for chosen in item.config.option.implementation:
         if chosen.technique == asked["technique"]:
             words += ["--implementation", f"{chosen.technique}={chosen.name}"]

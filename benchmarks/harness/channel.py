@@ -52,9 +52,9 @@ def socket_pair() -> tuple[int, int]:
     return ours.detach(), theirs.detach()
 
 
-def die_with_parent(parent: int, by: signal.Signals = signal.SIGKILL) -> None:
+def die_with_parent(parent: int) -> None:
     """Have the kernel end this process when its parent, whose id is given, dies; where the system can do that."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, by)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before the kernel was told
             os._exit(1)

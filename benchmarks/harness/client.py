@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from benchmarks.harness.channel import Channel, Message, socket_pair
+from benchmarks.harness.scratch import Scratch
 from suites.implementations import ROOT
 
 START_LIMIT_S = 300.0
@@ -75,16 +76,14 @@ class Server:
         ours, theirs = socket_pair()
         self._control = socket.socket(fileno=ours)
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server
-        # Workers are killed, and frameworks put files aside that only an orderly end removes. If this process is killed
-        # itself, the server removes the folder.
-        self._scratch = tempfile.TemporaryDirectory(prefix="touchstone-", ignore_cleanup_errors=True)
+        self._scratch = Scratch()
         command = [site.python or sys.executable, "-m", "benchmarks.harness.server"]
-        command += ["--descriptor", str(theirs), "--parent", str(os.getpid()), "--scratch", self._scratch.name]
+        command += ["--descriptor", str(theirs), "--parent", str(os.getpid())]
         self._process = subprocess.Popen(
             command,
             cwd=site.tree or ROOT,  # where Python looks first
-            env={**site.environment(), "TMPDIR": self._scratch.name},
-            pass_fds=[theirs],
+            env={**site.environment(), "TMPDIR": str(self._scratch.path)},
+            pass_fds=[theirs, *self._scratch.held],  # its folder stays for as long as it, or one of its workers, does
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
@@ -145,15 +144,12 @@ class Server:
         return None if status is None else int(status)
 
     def close(self) -> None:
-        """Close the socket, upon which the server and its idle workers end, and wait for it."""
+        """End the server and, with it, its workers. There is nothing to put in order, and an import can be long."""
         self._control.close()
-        try:
-            self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._process.kill()
+        self._process.wait()
         self._log.close()
-        self._scratch.cleanup()
+        self._scratch.close()
 
     def _read(self, timeout_s: float) -> Message:
         self._control.settimeout(timeout_s)

@@ -9,7 +9,6 @@ import gc
 import importlib
 import json
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -29,23 +28,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--descriptor", type=int, required=True, help="the inherited socket to the coordinator")
     parser.add_argument("--parent", type=int, required=True, help="the coordinator's process id")
-    parser.add_argument("--scratch", required=True, help="the coordinator's own folder for temporary files of workers")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: _leave(arguments.scratch))
-    die_with_parent(arguments.parent, signal.SIGTERM)
+    die_with_parent(arguments.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the coordinator decides
     control = socket.socket(fileno=arguments.descriptor)
     started = time.perf_counter()
     preload(os.environ["KERAS_BACKEND"])
     _reply(control, {"ready": True, "import_s": time.perf_counter() - started})
     serve(control)
-    _leave(arguments.scratch)
-
-
-def _leave(scratch: str) -> NoReturn:
-    """End, and take along what the workers, which are killed, have left in their folder for temporary files."""
-    # By its own name: once the coordinator has removed it, "the folder for temporary files" is the system's.
-    shutil.rmtree(scratch, ignore_errors=True)
     os._exit(0)  # taking a framework down in good order takes seconds, and there is nothing to put in order
 
 
@@ -92,7 +82,6 @@ def _fork(control: socket.socket, channel: int, log: int) -> int:
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         control.close()
         _work(server, channel, log)
     return pid

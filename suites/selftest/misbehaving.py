@@ -7,11 +7,13 @@ slow: one whose steps take several hundred times as long as the reference's, and
 
 import contextlib
 import ctypes
+import itertools
 import os
 import resource
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -101,6 +103,7 @@ runs_out_of_memory = while_built(exhaust)
 hoards = while_built(lambda: np.ones(HOARD_BYTES, np.uint8))
 raises_in_call = in_call(complain)
 hangs_in_call = in_call(lambda: ctypes.CDLL(None).sleep(3600))  # in C, where no exception can reach it
+spins_in_call = in_call(lambda: deque(itertools.count(), maxlen=0))
 crashes_in_call = in_call(lambda: ctypes.string_at(0))
 exits_in_call = in_call(leave)
 incomplete = SimpleNamespace()

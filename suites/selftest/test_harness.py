@@ -274,19 +274,39 @@ def test_a_coordinator_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> N
     assert not list(tmp_path.iterdir()), "temporary files are left"
 
 
-def test_a_server_whose_folder_is_gone_removes_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wrong variant: "the folder for temporary files", which is the system's when the server's own is gone."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setenv("TEMP", str(tmp_path))  # where the system's is then looked for
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    kept = tmp_path / "someone's"
-    kept.write_text("kept")
+def test_a_kill_at_any_moment_of_a_start_leaves_no_folder(tmp_path: Path) -> None:
+    """Wrong variant: the folder is made here, and who removes it starts later."""
+    script = (
+        "import os, subprocess, sys\n"
+        "from benchmarks.harness import scratch\n"
+        "begin = subprocess.Popen\n"
+        "def die(*arguments, **options):\n"
+        "    if sys.argv[1] == 'before': os.kill(os.getpid(), 9)\n"
+        "    process = begin(*arguments, **options)\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "scratch.subprocess.Popen = die\n"
+        "from benchmarks.harness.client import Server, Site\n"
+        "Server(Site('tensorflow', 'cpu'))\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    for moment in ("before", "after"):
+        subprocess.run([sys.executable, "-c", script, moment], env=environment, check=False)
+        deadline = time.monotonic() + 60
+        while any(tmp_path.iterdir()):
+            assert time.monotonic() < deadline, "a folder is left"
+            time.sleep(0.05)
+
+
+def test_a_server_that_still_imports_ends_at_once() -> None:
+    """As Ctrl-C wants it. Wrong variant: it is waited for until it listens."""
     server = Server(Site("tensorflow", "cpu"))
-    server._scratch.cleanup()  # before it could have asked where that folder is
-    server.wait_until_ready()
-    monkeypatch.setattr(server._scratch, "cleanup", lambda: None)
+    process = psutil.Process(server.pid)
+    while process.status() != psutil.STATUS_ZOMBIE and "libtensorflow" not in str(process.memory_maps()):
+        time.sleep(0.05)  # it is amidst the import
+    before = time.monotonic()
     server.close()
-    assert [*tmp_path.iterdir()] == [kept]
+    assert not process.is_running()
+    assert time.monotonic() - before < 4  # it was waited for 5 s before
 
 
 def test_the_harness_adds_less_than_a_hundredth_to_a_step_of_a_millisecond() -> None:

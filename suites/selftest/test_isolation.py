@@ -18,7 +18,8 @@ SURVIVED = "weights_are_a_distribution"
 PROPERTIES = ("query_decides", SURVIVED)
 SAID = {
     "raises_in_call": "ValueError: Exception encountered when calling AdditiveAttention.call().",
-    "hangs_in_call": "ProcessDied: the process did not come back within 12 s, and was ended",
+    "hangs_in_call": "ProcessDied: the process did nothing for 12 s and did not come back, and was ended",
+    "spins_in_call": "ProcessDied: the process worked for 12 s of processor time and did not come back, and was ended",
     "crashes_in_call": "ProcessDied: the process was killed by SIGSEGV",
     "exits_in_call": "ProcessDied: the process ended with status 3",
     "incomplete": "misbehaving:incomplete does not provide",
@@ -49,7 +50,7 @@ def test_every_property_says_what_happened(contender: str, rows: dict[tuple[str,
         row = rows[contender, name]
         assert row["outcome"] == expected
         assert SAID[contender] in row["message"]
-    if contender in ("hangs_in_call", "crashes_in_call"):
+    if contender in ("hangs_in_call", "spins_in_call", "crashes_in_call"):
         assert "misbehaving.py" in rows[contender, SURVIVED]["message"], "where it hung or crashed is named"
 
 
