@@ -15,7 +15,7 @@ from benchmarks.races import test_race  # noqa: F401 - the one test function; py
 from benchmarks.workload import Workload
 
 SIZES = {
-    "36-dense": {"dense": 36, "blocks": 0, "width": 256, "side": 8, "batch": 2048},
+    "36-dense": {"dense": 36, "blocks": 0, "width": 64, "side": 8, "batch": 32_768},
     **{
         name: {"dense": layers, "blocks": 0, "width": 256, "side": 8, "batch": 8192}
         for name, layers in (("16-dense-wide", 16), ("36-dense-wide", 36), ("64-dense", 64))
@@ -24,8 +24,9 @@ SIZES = {
 }
 """How many layers of each kind, their units or filters, the side of the images, and how many of them in a step.
 
-Activations take a hundred megabytes at quick scale and some hundreds beyond, weights ten or twenty. Three stacks of
-dense layers differ in their depth alone: memory grows with its square root where segments are checkpointed.
+Activations take some hundreds of megabytes, weights twenty at most. The first stack, which is narrow, is the one of the
+quick scale. Three others of dense layers differ in their depth alone: memory grows with its square root where segments
+are checkpointed.
 """
 
 

@@ -165,8 +165,8 @@ def step_ratio(contender: Rounds, baseline: Rounds) -> Interval:
     the way out what it takes from it on the way back. The estimate has two levels: the median over the ways of a heat,
     which shrugs off disturbed ones, be they nearly half, then the mean over heats with its t interval. A way is a
     shorter time than a block, and seldomer disturbed: where a host changes its speed every few turns, this halves the
-    variance of a heat. With fewer than two common heats, the interval is taken over blocks instead and its basis says
-    so: it leaves out how processes differ from each other. Contenders of different races share no blocks; their heats
+    variance of a heat. With fewer than two common heats, the interval is taken over the ways of the blocks instead and
+    its basis says so: it leaves out how processes differ from each other. Contenders of different races share no blocks; their heats
     are compared as independent samples.
     """
     if contender.race != baseline.race:
@@ -174,7 +174,7 @@ def step_ratio(contender: Rounds, baseline: Rounds) -> Interval:
     heats, differences = _differences(contender, baseline, _way_codes)
     distinct = np.unique(heats)
     if len(distinct) < 2:
-        return t_interval(_differences(contender, baseline, _block_codes)[1], "blocks").exp()
+        return t_interval(differences, "blocks").exp()
     return t_interval([np.median(differences[heats == heat]) for heat in distinct], "heats").exp()
 
 
@@ -272,23 +272,23 @@ def moderate(ratios: Sequence[Interval]) -> list[Interval]:
         moderated[i] = _t(math.log(ratio.estimate), error, total, ratio.units, ratio.basis, 0.0).exp()
     for i, ratio in enumerate(ratios):
         if ratio.basis == "blocks" and ratio.estimate > 0:
-            error = math.sqrt(max(prior, _variance_of_blocks(ratio, prior)))
+            error = math.sqrt(max(prior, _variance_of_ways(ratio, prior)))
             moderated[i] = _t(math.log(ratio.estimate), error, prior_degrees, 1, "a heat", 0.0).exp()
     return moderated
 
 
-def _variance_of_blocks(ratio: Interval, prior: float) -> float:
-    """Of the log ratio of one heat, by how its blocks differ; of a single block nothing is known but the prior."""
+def _variance_of_ways(ratio: Interval, prior: float) -> float:
+    """Of the log ratio of one heat, by how its ways differ; of a single one nothing is known but the prior."""
     if not ratio.known or ratio.low <= 0:
-        return prior * BLOCKS_OF_A_HEAT  # as if heats differed by nothing else than what blocks do
+        return prior * WAYS_OF_A_HEAT  # as if heats differed by nothing else than what ways do
     return (math.log(ratio.high / ratio.low) / 2 / _t_quantile(ratio.units - 1)) ** 2
 
 
 LEAST_TO_MODERATE = 10
 """Fewer variances than this say too little about how they are distributed."""
 
-BLOCKS_OF_A_HEAT = 10
-"""About as many have the heats that the prior of variances comes from."""
+WAYS_OF_A_HEAT = 20
+"""About as many ways of blocks have the heats that the prior of variances comes from."""
 
 _NO_SPREAD = 1e6  # prior degrees of freedom where all variances are alike
 

@@ -34,7 +34,7 @@ MUCH_SLOWER = 3.0
 """Contenders that take so many times as long as the first are asked why: which operations their step consists of."""
 
 SHARE_OF_PATIENCE = 1 / 3
-"""A contender that spent more of its patience than this in a heat gets no other."""
+"""A contender that spent more of its patience than this in a heat, and much more than the first, gets no other."""
 
 
 class Race:
@@ -104,7 +104,12 @@ class Race:
 
     @property
     def width(self) -> float:
-        """Half the width of the widest interval of a ratio to the first contender, as a share of the ratio."""
+        """Half the width of the widest interval of a ratio to the first contender, as a share of the ratio.
+
+        Of one heat it is not known: how its blocks differ says nothing of how processes do.
+        """
+        if self.racing and self.done < 2:
+            return math.inf
         first, others = self._compared()
         return max((step_ratio(each, first).reach for each in others), default=0.0)
 
@@ -176,14 +181,15 @@ class Race:
             )
         if result.failure is None:
             self._explain(key, workers[key])
-            if self._spent[key] > self.plan.patience_s * SHARE_OF_PATIENCE and not result.stopped:
-                result.stopped = f"one heat of it took {self._spent[key]:.0f} s, and it got no other"
+            usual_s = self._spent.get(self._first.key, math.inf) if self._first else math.inf
+            if self._spent[key] > max(self.plan.patience_s * SHARE_OF_PATIENCE, MUCH_SLOWER * usual_s):
+                result.stopped = result.stopped or f"one heat of it took {self._spent[key]:.0f} s, and it got no other"
 
     def _explain(self, key: str, worker: Worker) -> None:
         """Ask a contender that is much slower than the first, once, what its step consists of; it need not know."""
         result, first = self.results[key], self._first
         known = any("profile" in fact for fact in result.facts)
-        if first is None or known or not (result.rounds and self.results[first.key].rounds):
+        if first is None or known or key not in {entrant.key for entrant in self.running if entrant.compared}:
             return
         own_s, first_s = self._call_s(key) or 0.0, self._call_s(first.key) or math.inf
         if own_s > MUCH_SLOWER * first_s and 2 * own_s < self.plan.patience_s:
