@@ -16,7 +16,7 @@ from benchmarks.contenders import Variant, parse, settings
 from benchmarks.harness import host, machine
 from benchmarks.workload import BUDGETS
 from reports.run_folder import RunFolder, RunFolderError, canonical_hash, now
-from suites import provenance
+from suites import promises, provenance
 from suites.implementations import BACKENDS, DEVICES, PRECISIONS, SCALES, Implementation, implementation, techniques
 from suites.isolation import Isolation, default_workers, workers
 from suites.minutes import Minutes
@@ -219,7 +219,7 @@ def facts(scale: str, device: str) -> dict[str, Any]:
         "host": [check.row() for check in host.checks(device)],
         "lock_hash": provenance.lock_hash(),
         "git": provenance.git(),
-        "techniques": {name: {"title": title} for name, title in techniques().items()},
+        "techniques": {name: {"title": title, **promises.facts(name)} for name, title in techniques().items()},
     }
 
 

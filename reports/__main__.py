@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from reports.run_folder import RunFolder, RunFolderError
 
 if TYPE_CHECKING:
-    from reports.headlines import Headline
+    from reports.cards import Card
 
 PAGE = "index.html"
 
@@ -38,19 +38,20 @@ def _report(runs: Sequence[Path], output: Path) -> int:
     output.mkdir(parents=True, exist_ok=True)
     tables.write(output)
     (output / PAGE).write_text(render_page(tables), encoding="utf-8")
-    _summarize(Page(tables).headlines)
+    _summarize(Page(tables).cards)
     sys.stdout.write(f"{output / PAGE}\n")
     return 0
 
 
-def _summarize(headlines: "Sequence[Headline]") -> None:
+def _summarize(cards: "Sequence[Card]") -> None:
+    """Say what the cards say, one line a technique."""
     from rich.console import Console
     from rich.text import Text
 
     console = Console()
-    for line in headlines:
-        console.print(Text(f"{line.title}: {line.worth}", style="bold"))
-        console.print(Text(f"  {line.line}"))
+    for card in cards:
+        line = Text(f"{card.title}: {card.verdict}", style="bold").append(f". {card.line}", style="not bold")
+        console.print(line, soft_wrap=True)
 
 
 def _parser() -> argparse.ArgumentParser:

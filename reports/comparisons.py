@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports import verdicts
+from reports import memory, verdicts
 from reports.run_folder import Row
 from reports.statistics import (
     Interval,
@@ -24,8 +24,8 @@ from reports.verdicts import Speed
 RATIO_COLUMNS = (
     *("place", "technique", "device", "scale", "workload", "parameters", "operation", "seed"),
     *("implementation", "backend", "precision", "variation", "baseline", "baseline_backend", "baseline_precision"),
-    *("ratio", "low", "high", "p", "q", "slower_share", "units", "basis", "verdict", "memory_ratio", "key"),
-    "baseline_key",
+    *("ratio", "low", "high", "p", "q", "slower_share", "units", "basis", "verdict", "key"),
+    *("baseline_key", "memory_ratio", "memory_low", "memory_high", "memory_verdict"),
 )
 CLAIM_COLUMNS = (
     *(
@@ -124,6 +124,7 @@ def ratios(samples: Iterable[Sample]) -> Ratios:
     for row, ratio, q in zip(compared + again, intervals, q_values, strict=True):
         floor = max(own.get(_race(row), 1.0), floors.get(row["place"], 1.0))
         row |= {"q": q, "verdict": verdicts.of_ratio(ratio, q, floor).value}
+    memory.judge(compared, again, _race)
     return Ratios(implementations, precisions, again, floors)
 
 
@@ -186,13 +187,12 @@ def _backend_order(backend: str) -> tuple[bool, str]:
 
 def _compare(sample: Sample, against: Sample) -> Row:
     (row, rounds), (baseline, baseline_rounds) = sample, against
-    memory, baseline_memory = row["memory_bytes"], baseline["memory_bytes"]
     return {name: row[name] for name in RATIO_COLUMNS if name in row} | {
         "baseline": baseline["implementation"],
         "baseline_backend": baseline["backend"],
         "baseline_precision": baseline["precision"],
         "baseline_key": baseline["key"],
-        "memory_ratio": memory / baseline_memory if memory and baseline_memory else None,
+        "memory": memory.memory_ratio(row, baseline),
         "slower_share": slower_share(rounds, baseline_rounds),
         "interval": step_ratio(rounds, baseline_rounds),
     }

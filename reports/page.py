@@ -1,5 +1,6 @@
 """The page: tables in, one self-contained HTML file out."""
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,10 +10,11 @@ import jinja2
 from markupsafe import Markup
 
 from reports import figures, growth, verdicts, words
+from reports.cards import Card, cards
 from reports.comparisons import WITHOUT, inverse
 from reports.conformance import Conformance, conformance
+from reports.gains import gain_words
 from reports.groups import Group, by_race, grouped
-from reports.headlines import Headline, gain_words, headlines
 from reports.plots import Plot, render
 from reports.roofline import rooflines
 from reports.run_folder import Row
@@ -69,12 +71,12 @@ class Page:
             (row["place"], row["kind"], row["key"]): f"r{number}" for number, row in enumerate(self.rows["provenance"])
         }
 
-    @property
-    def headlines(self) -> list[Headline]:
+    @functools.cached_property
+    def cards(self) -> list[Card]:
         """One per technique and machine."""
         places = [run.place for run in self.tables.runs]
-        wanted = ("conformance", "timings", "ratios", "precision", "claims", "failures")
-        return headlines({name: self.rows[name] for name in wanted}, self.tables.titles, places)
+        wanted = ("conformance", "timings", "ratios", "precision", "claims", "failures", "left_out")
+        return cards({name: self.rows[name] for name in wanted}, self.tables.titles, self.tables.promises, places)
 
     @property
     def places(self) -> list[str]:

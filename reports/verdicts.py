@@ -7,6 +7,7 @@ correction for their number (Berger, "Multiparameter hypothesis testing and acce
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 
 from reports.statistics import Interval
@@ -39,17 +40,38 @@ class Verdict(StrEnum):
     UNDECIDED = "undecided"
 
 
-class Worth(StrEnum):
-    """Whether a technique pays on this machine."""
+class Memory(StrEnum):
+    """What a ratio of two contenders' memory amounts to."""
 
-    WORTH_IT = "worth it"
-    AT_A_COST = "worth it, at a cost"
-    COST_OPEN = "worth it, cost undecided"
-    COST_UNTESTED = "benefit shown, cost not timed"
-    NOT_WORTH_IT = "not worth it"
+    MORE = "more"
+    LESS = "less"
+    EQUIVALENT = "equivalent"
     UNDECIDED = "undecided"
-    FASTER = "faster with it"
-    UNTESTED = "benefit not tested"
+
+
+class Pays(StrEnum):
+    """Whether a technique keeps a promise on this machine, and is worth its cost."""
+
+    PAYS = "pays"
+    IN_MEMORY = "pays in memory, costs time"
+    NOT = "does not pay here"
+    UNDECIDED = "undecided"
+
+
+TOO_DEAR = 3.0
+"""No saving of memory pays for a step that takes more than so many times as long.
+
+Taking the batch in parts saves memory, too, and takes hardly longer.
+"""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a technique does to one workload: to its time and memory, and whether it takes `TOO_DEAR` times as long."""
+
+    time: Speed
+    memory: Memory
+    dear: bool = False
 
 
 def of_ratio(ratio: Interval, q: float, floor: float = 1.0) -> Speed:
@@ -99,18 +121,38 @@ def of_claim(contrasts: Iterable[Verdict]) -> Verdict:
     return Verdict.REPRODUCED if verdicts == {Verdict.REPRODUCED} else Verdict.UNDECIDED
 
 
-def of_technique(claims: Iterable[Verdict], costs: Iterable[Speed]) -> Worth:
-    """Whether a technique pays: its claims say what it brings, its costs against "without" what it takes."""
-    claims, costs = list(claims), set(costs)
-    if not claims:  # less time is a benefit in itself, where nothing else was promised
-        return Worth.FASTER if costs == {Speed.FASTER} else Worth.UNTESTED
-    match of_claim(claims):
-        case Verdict.CONTRADICTED:
-            return Worth.NOT_WORTH_IT
-        case Verdict.UNDECIDED:
-            return Worth.UNDECIDED
-    if not costs:
-        return Worth.COST_UNTESTED
-    if Speed.SLOWER in costs:
-        return Worth.AT_A_COST
-    return Worth.COST_OPEN if Speed.UNDECIDED in costs else Worth.WORTH_IT
+def of_speed(effects: Iterable[Effect]) -> Pays:
+    """Whether a promise of less time is kept, given what the technique does to each workload.
+
+    It has to be seen on one workload at least, and its contrary on none: where some get faster and others slower, it
+    depends on the workload, which this run cannot decide for a reader's own. Where time stays, less memory will do.
+    """
+    effects = list(effects)
+    times = {effect.time for effect in effects}
+    if Speed.FASTER in times:
+        return Pays.UNDECIDED if Speed.SLOWER in times else Pays.PAYS
+    if not times or Speed.UNDECIDED in times:
+        return Pays.UNDECIDED
+    saved = {of_memory(effect) for effect in effects if effect.memory is Memory.LESS}
+    return saved.pop() if len(saved) == 1 else Pays.IN_MEMORY if Pays.IN_MEMORY in saved else Pays.NOT
+
+
+def of_memory(effect: Effect) -> Pays:
+    """Whether a promise of less memory is kept, given what becomes of the workload where most is at stake."""
+    if effect.dear:
+        return Pays.NOT
+    if effect.memory is not Memory.LESS:
+        return Pays.UNDECIDED if effect.memory is Memory.UNDECIDED else Pays.NOT
+    return {Speed.SLOWER: Pays.IN_MEMORY, Speed.UNDECIDED: Pays.UNDECIDED}.get(effect.time, Pays.PAYS)
+
+
+def of_benefit(shown: bool | None, cost_known: bool) -> Pays:
+    """Whether a promise of quality or safety is kept: by what a claim or properties say, once the cost is known, too.
+
+    Args:
+        shown: whether the benefit was shown, or its contrary; ``None`` where this run cannot tell.
+        cost_known: whether it is known what it costs, however much that is.
+    """
+    if shown is False:
+        return Pays.NOT
+    return Pays.PAYS if shown and cost_known else Pays.UNDECIDED

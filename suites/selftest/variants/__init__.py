@@ -15,7 +15,7 @@ from pathlib import Path
 from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any
 
-from suites.implementations import techniques
+from suites.implementations import ROOT, techniques
 from suites.properties import modules_of
 
 NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
@@ -135,3 +135,19 @@ def properties_of(technique: str) -> dict[str, Callable[..., Any]]:
         assert not found.keys() & own.keys(), f"{found.keys() & own.keys()} of {module} stand in another file, too"
         found |= own
     return {name.removeprefix("test_"): test for name, test in found.items()}
+
+
+PAGE = ROOT / "docs" / "wrong-variants.md"
+"""Where `page` is kept."""
+
+
+def caught(technique: str) -> dict[str, list[str]]:
+    """By property, the wrong variants of a technique that it catches, as the kept page says: without a framework."""
+    text = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
+    found: dict[str, list[str]] = {}
+    for line in text.partition(f"\n## {techniques()[technique]}\n")[2].partition("\n## ")[0].splitlines():
+        cells = line.strip("| ").split(" | ")
+        if len(cells) >= 4 and cells[0].startswith("`"):
+            for name in cells[-2].split(", "):
+                found.setdefault(name.strip("`"), []).append(cells[0].strip("`"))
+    return found

@@ -1,0 +1,74 @@
+"""How much memory a contender takes beside its baseline: an interval over heats, and what it amounts to.
+
+A heat's peak above the baseline is one number of one process, so that heats are the units, as they are for time.
+Memory differs from time in two points. It may be the same to the byte in every heat: a reading is a whole number of
+pages, and an interval is never narrower than that. And it varies by so many bytes, however large a step is: races
+share no noise floor, and each is held to what its own A/A pair showed.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from reports import verdicts
+from reports.run_folder import Row
+from reports.statistics import Interval, false_discovery, t_interval
+from reports.verdicts import Memory, Speed
+
+PAGE = 4096
+"""Bytes by which a reading may be off."""
+
+
+def memory_ratio(row: Row, baseline: Row) -> Interval:
+    """How many times as much memory as its baseline a contender takes.
+
+    Args:
+        row: a timing, with the memory of each heat or ``None`` in ``memory_by_heat``, in the order of heats.
+        baseline: the same of what it is compared with.
+    """
+    pairs = list(zip(_by_heat(row), _by_heat(baseline), strict=False))
+    usable = [(own, other) for own, other in pairs if own and other]
+    ratio = t_interval([math.log(own / other) for own, other in usable], "heats")
+    if not ratio.known:
+        return ratio.exp()
+    reach = max(PAGE / own + PAGE / other for own, other in usable)
+    low, high = ratio.low - reach, ratio.high + reach
+    p = 1.0 if low <= 0 <= high and ratio.low == ratio.high else ratio.p
+    return Interval(ratio.estimate, low, high, p, ratio.units, ratio.basis).exp()
+
+
+def _by_heat(row: Row) -> Sequence[float | None]:
+    """The memory of each heat; of one whose heats were not kept apart, its peak alone."""
+    return row.get("memory_by_heat") or [row["memory_bytes"]]
+
+
+def judge(rows: Sequence[Row], again: Sequence[Row], race: Callable[[Row], Any]) -> None:
+    """Take the intervals out of rows of ratios, and put in what they say, with false discoveries controlled over all.
+
+    Args:
+        rows: of different contenders, with their intervals in ``memory``.
+        again: the same of the reference beside itself.
+        race: tells a row's race.
+    """
+    ratios = [row.pop("memory") for row in [*rows, *again]]
+    own = {
+        race(row): max(ratio.estimate, 1 / ratio.estimate)
+        for row, ratio in zip(again, ratios[len(rows) :], strict=True)
+        if math.isfinite(ratio.estimate)
+    }
+    known = [i for i, ratio in enumerate(ratios[: len(rows)]) if ratio.known]
+    q_values = dict(zip(known, false_discovery([ratios[i].p for i in known]).tolist(), strict=True))
+    for i, (row, ratio) in enumerate(zip([*rows, *again], ratios, strict=True)):
+        found = verdicts.of_ratio(ratio, q_values.get(i, 1.0), own.get(race(row), 1.0))
+        measured = math.isfinite(ratio.estimate)
+        row |= {"memory_ratio": ratio.estimate if measured else None, "memory_low": ratio.low}
+        row |= {"memory_high": ratio.high, "memory_verdict": CALLED[found].value}
+
+
+CALLED = {
+    Speed.SLOWER: Memory.MORE,
+    Speed.FASTER: Memory.LESS,
+    Speed.EQUIVALENT: Memory.EQUIVALENT,
+    Speed.UNDECIDED: Memory.UNDECIDED,
+}
+"""What a verdict about time is called of memory."""
