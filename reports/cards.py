@@ -83,9 +83,8 @@ def _card(place: str, technique: str, title: str, promises: Sequence[Row], rows:
 
 
 NO_PROMISE = Answer(
-    "",
-    "",
     Pays.UNDECIDED,
+    "",
     "Not known: this run folder names no promise of it.",
     "Its times are among the timings.",
     "A run of this version of Touchstone names what decides it.",
