@@ -19,6 +19,9 @@ from reports.verdicts import TOO_DEAR, Effect, Memory, Pays, Speed, Verdict
 Rows = Mapping[str, Sequence[Row]]
 """The tables of one technique on one machine, by name."""
 
+SCALES = ("quick", "standard", "paper")
+"""In their order: of a claim that was rerun at several scales, the largest counts."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -129,6 +132,8 @@ def _of_claim(promise: Row, rows: Rows, ratios: Sequence[Row]) -> Answer:
     contrasts = [
         row for row in rows["claims"] if (row["claim"], row["implementation"]) == (promise["claim"], REFERENCE)
     ]
+    furthest = max((SCALES.index(row["scale"]) for row in contrasts), default=0)
+    contrasts = [row for row in contrasts if row["scale"] == SCALES[furthest]]
     verdict = Verdict(contrasts[0]["verdict"]) if contrasts else Verdict.UNDECIDED
     if contrasts:
         telling = next((row for row in contrasts if row["contrast_verdict"] == verdict), contrasts[0])
@@ -174,10 +179,8 @@ def _with_cost(promise: Row, ratios: Sequence[Row], shown: bool | None, brings: 
 def _with_notes(answer: Answer, technique: str, promise: Row, rows: Rows, ratios: Sequence[Row]) -> Answer:
     """The answer, with why a step is so slow, and what of its evidence was left out for lack of time."""
     timings = {row["key"]: row for row in rows["timings"]}
-    notes = list(answer.notes)
-    for row in ratios:
-        if profile := timings.get(row["key"], {}).get("profile"):
-            notes.append(f"Why so slow on {row['workload']}: {profile}.")
+    profiles = ((row["workload"], timings.get(row["key"], {}).get("profile")) for row in ratios)
+    notes = [*answer.notes, *(f"Why so slow on {workload}: {profile}." for workload, profile in profiles if profile)]
     missing = [row for row in rows["left_out"] if left_out.concerns(row, technique, promise)]
     notes += [f"Left out of this run for lack of time: {row['name']}." for row in missing]
     command = missing[0]["command"] if missing and answer.pays is Pays.UNDECIDED else answer.command

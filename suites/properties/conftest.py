@@ -1,12 +1,14 @@
 """What runs where: every property of a technique against every implementation wanted, and its row."""
 
 from collections.abc import Generator
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from suites.implementations import Implementation, run_by_default, source_digest
 from suites.properties import technique_of
+from suites.properties.effort import Effort, counted
 from suites.recording import ASKED, folder_of, row_of, select
 from suites.subjects import Subject
 
@@ -62,6 +64,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             item.add_marker(pytest.mark.xfail(strict=True, reason=f"{defect.reason} {defect.link}".strip()))
 
 
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
+    """Count how hard a property looks."""
+    with counted(pyfuncitem.obj) as pyfuncitem.stash[EFFORT]:
+        return (yield)
+
+
+EFFORT = pytest.StashKey[Effort]()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """Write the row of a property when its call, or a setup that failed, is over."""
@@ -73,7 +85,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     interrupted = call.excinfo is not None and isinstance(call.excinfo.value, KeyboardInterrupt)
     if subject is None or folder is None or interrupted or not (call.when == "call" or _failed_setup(call)):
         return report
-    folder.append("properties.jsonl", row_of(item, **_outcome(item, subject, call)))
+    fields = _outcome(item, subject, call)
+    if fields["outcome"] != "not provided" and EFFORT in item.stash:  # what killed its process leaves no count
+        fields |= asdict(item.stash[EFFORT])
+    folder.append("properties.jsonl", row_of(item, **fields))
     return report
 
 

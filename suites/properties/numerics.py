@@ -64,6 +64,24 @@ def to_numpy(tensor: Any) -> np.ndarray:
     return np.asarray(ops.convert_to_numpy(tensor))
 
 
+class Worst:
+    """The largest error that `assert_within` has seen, as a share of its bound; ``None`` until it has seen one."""
+
+    def __init__(self) -> None:
+        self.share: float | None = None
+
+    def see(self, error: np.ndarray, limit: np.ndarray) -> None:
+        """Take errors and bounds of one shape. No error is none of its bound, even of a bound of zero."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shares = np.where(error == 0, 0.0, error / limit)
+        shares = np.where(np.isnan(error) | ((limit == 0) & (error > 0)), np.inf, np.nan_to_num(shares, posinf=np.inf))
+        self.share = max(self.share or 0.0, float(shares.max(initial=0.0)))
+
+
+WORST = Worst()
+"""Of the property that runs; whoever runs it sets it back."""
+
+
 def assert_within(actual: Any, expected: np.ndarray, bound: Any, what: str) -> None:
     """Assert ``|actual - expected| <= bound`` elementwise, shapes first; a failure shows the worst element."""
     __tracebackhide__ = True  # pytest shows the property's line
@@ -71,6 +89,7 @@ def assert_within(actual: Any, expected: np.ndarray, bound: Any, what: str) -> N
     assert got.shape == expected.shape, f"{what}: shape {got.shape}, expected {expected.shape}"
     error = np.abs(got - expected)
     limit = np.broadcast_to(np.asarray(bound, dtype=np.float64), expected.shape)
+    WORST.see(error, limit)
     wrong = ~(error <= limit)  # NaN is wrong
     if wrong.any():
         excess = np.where(np.isnan(error), np.inf, error - limit)
