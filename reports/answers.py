@@ -84,6 +84,13 @@ def _of_races(races: Row, ratios: Iterable[Row], baseline: str) -> list[Row]:
     ]
 
 
+def _nothing(answer: Answer) -> Answer:
+    """The answer, where what was promised is not there: a number alone would not say so."""
+    if answer.pays is not Pays.NOT:
+        return answer
+    return replace(answer, brings=f"Nothing here. {answer.brings}")
+
+
 def _effect(row: Row) -> Effect:
     return Effect(Speed(row["verdict"]), Memory(row["memory_verdict"]), row["low"] > TOO_DEAR)
 
@@ -93,7 +100,7 @@ def _of_speed(promise: Row, _rows: Rows, ratios: Sequence[Row]) -> Answer:
         return _not_raced(promise)
     races, effects = promise["races"], [_effect(row) for row in ratios]
     costs = memory_words(ratios, races, whole=False)
-    answer = Answer(verdicts.of_speed(effects), promise["statement"], time_words(ratios, races), costs)
+    answer = _nothing(Answer(verdicts.of_speed(effects), promise["statement"], time_words(ratios, races), costs))
     if {effect.time for effect in effects} >= {Speed.FASTER, Speed.SLOWER}:
         return _undecided(answer, promise, "It depends on the workload: a race of yours decides it.")
     return _undecided(answer, promise, "This run cannot tell; more heats, or larger workloads, decide it.")
@@ -111,9 +118,12 @@ def _of_memory(promise: Row, rows: Rows, ratios: Sequence[Row]) -> Answer:
     brings, costs = memory_words(ratios, races), time_words(ratios, races, whole=False)
     notes = (f"Decided on {largest['workload']}, where {races['instead']} takes {size}.",)
     answer = Answer(verdicts.of_memory(effect), promise["statement"], brings, costs, notes=notes)
+    if effect.memory is Memory.LESS and effect.dear:
+        too_dear = f"More than {TOO_DEAR:g} times the time is too dear: the batch in parts would save memory for less."
+        return replace(answer, notes=(*notes, too_dear))
     if effect.memory is Memory.LESS:
         return _undecided(answer, promise, "It saves memory; whether that takes time, more heats decide.")
-    return _undecided(answer, promise, "This run cannot tell; more heats, or larger workloads, decide it.")
+    return _undecided(_nothing(answer), promise, "This run cannot tell; more heats, or larger workloads, decide it.")
 
 
 def _not_raced(promise: Row) -> Answer:

@@ -44,8 +44,7 @@ class Card:
     @property
     def line(self) -> str:
         """All of it on one line."""
-        several = len(self.answers) > 1
-        said = [f"{words.sentence(each.label)}: {each.line}" if several else each.line for each in self.answers]
+        said = [f"{each.label}: {each.line}" if len(self.answers) > 1 else each.line for each in self.answers]
         return " ".join(part for part in (self.warning, *said, "" if self.warning else self.trust) if part)
 
 

@@ -1,9 +1,10 @@
-"""The conformance table: a cell for each contender and precision, with the properties behind it."""
+"""The conformance matrix of a technique: a row per property, a column per implementation and precision."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reports import words
+from reports.comparisons import REFERENCE
 from reports.groups import grouped
 from reports.run_folder import Row
 
@@ -12,9 +13,33 @@ OUTCOMES = ("failed", "not provided", "passed")
 
 @dataclass(frozen=True)
 class Cell:
-    """One contender's properties at one precision: a cell of the conformance table, and the list behind it."""
+    """One property on one implementation at one precision."""
 
-    anchor: str
+    column: str
+    row: Row
+
+    @property
+    def state(self) -> str:
+        """``fail``, ``known`` where a failure is declared, ``none`` where nothing is provided, or ``pass``."""
+        if self.row["outcome"] == "failed":
+            return "fail" if self.row["known"] is None else "known"
+        return "pass" if self.row["outcome"] == "passed" else "none"
+
+    @property
+    def effort(self) -> str:
+        """How hard was looked: examples tried, those discarded, and the worst error as a share of its bound."""
+        if self.row["examples"] is None:
+            return ""
+        discarded = f" (−{self.row['discarded']:.0f})" if self.row["discarded"] else ""
+        worst = self.row["worst_error"]
+        share = "" if worst is None else " exact" if worst == 0 else f" {words.percent(worst)}"
+        return f"{self.row['examples']:.0f}{discarded}{share}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One implementation at one precision, and all its properties."""
+
     name: str
     precision: str
     rows: Sequence[Row]
@@ -25,69 +50,109 @@ class Cell:
         return {outcome: sum(row["outcome"] == outcome for row in self.rows) for outcome in OUTCOMES}
 
     @property
-    def missed(self) -> list[Row]:
-        """The properties that failed or are not provided, the failures first."""
-        return [row for row in self.rows if row["outcome"] != "passed"]
-
-    @property
-    def passed(self) -> str:
-        """The names of those that passed."""
-        return ", ".join(row["property"].replace("_", " ") for row in self.rows if row["outcome"] == "passed")
-
-    @property
     def known(self) -> int:
         """How many of the failures are declared as known."""
         return sum(row["outcome"] == "failed" and row["known"] is not None for row in self.rows)
 
     @property
     def state(self) -> str:
-        """``fail``, ``pass``, or ``none`` where nothing is provided."""
+        """As that of a cell: the worst of them."""
         counts = self.counts
-        return "fail" if counts["failed"] else "pass" if counts["passed"] else "none"
+        if counts["failed"]:
+            return "fail" if counts["failed"] > self.known else "known"
+        return "pass" if counts["passed"] else "none"
 
     @property
     def words(self) -> str:
-        """What the cell says."""
+        """What the head of the column says."""
         counts, run = self.counts, self.counts["passed"] + self.counts["failed"]
         if not run:
             return "not provided"
         if not counts["failed"]:
             return words.all_pass(run)
-        return f"{counts['failed']} of {run} {'fails' if counts['failed'] == 1 else 'fail'}"
-
-    @property
-    def note(self) -> str:
-        """What has to be said beside the count."""
-        absent = self.counts["not provided"]
-        notes = [f"{self.known} known"] * bool(self.known)
-        notes += [f"{absent} not provided"] * bool(absent and absent < len(self.rows))
-        return ", ".join(notes)
+        said = [f"{counts['failed'] - self.known} of {run} fail"] * (counts["failed"] > self.known)
+        said += [words.plural(self.known, "known defect") + ("" if said else f" in {run}")] * bool(self.known)
+        return ", ".join(said).replace("1 of 1 fail", "its one fails")
 
 
 @dataclass(frozen=True)
-class Conformance:
-    """The conformance of one technique: cells by contender and precision; and what each property says, by its name."""
+class Line:
+    """One property: what it says, the wrong variants that it catches, and a cell, or nothing, per column."""
+
+    name: str
+    statement: str
+    catches: Sequence[str]
+    cells: Sequence[Cell | None]
+
+    @property
+    def differ(self) -> bool:
+        """Whether implementations do not all do the same here."""
+        return len({cell.row["outcome"] for cell in self.cells if cell}) > 1
+
+    @property
+    def rank(self) -> tuple[bool, bool, str]:
+        """A sort key: where some fail first, then where some provide nothing, then where all agree."""
+        failed = any(cell and cell.row["outcome"] == "failed" for cell in self.cells)
+        return not failed, not self.differ, self.name
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The conformance of one technique."""
 
     technique: str
     title: str
-    lines: Sequence[tuple[str, dict[str, Cell]]]
-    statements: Sequence[tuple[str, str]]
+    columns: Sequence[Column]
+    lines: Sequence[Line]
+
+    @property
+    def heads(self) -> list[tuple[str, int]]:
+        """The implementations, each with the number of its columns."""
+        return [(name, len(columns)) for (name,), columns in grouped(map(vars, self.columns), ("name",)).items()]
+
+    @property
+    def differing(self) -> int:
+        """On how many properties implementations differ."""
+        return sum(line.differ for line in self.lines)
+
+    @property
+    def opened(self) -> list[Cell]:
+        """The cells with something behind them: failures, and reasons why something is not provided."""
+        return [cell for line in self.lines for cell in line.cells if cell and cell.row["outcome"] != "passed"]
 
 
-def conformance(rows: Iterable[Row], title: Callable[[str], str]) -> list[Conformance]:
-    """The conformance table, by technique; `title` gives a technique's title."""
-    found, number = [], 0
-    for (technique,), of_technique in grouped(rows, ("technique",)).items():
+def conformance(
+    rows: Iterable[Row], title: Callable[[str], str], caught: Mapping[str, Mapping[str, Sequence[str]]]
+) -> list[Matrix]:
+    """The matrices, by technique.
+
+    Args:
+        rows: of the conformance table.
+        title: gives a technique's title.
+        caught: by technique and property, the wrong variants that it catches.
+    """
+    found = []
+    for (technique,), of_technique in sorted(grouped(rows, ("technique",)).items()):
+        by_column = grouped(of_technique, (_name, "precision"))
+        columns = [Column(name, precision, checked) for (name, precision), checked in by_column.items()]
+        columns.sort(key=_reading_order)
         lines = []
-        for (_, place), of_contender in grouped(of_technique, (words.contender, "place")).items():
-            name = words.contender(of_contender[0]) + words.machine_letter({"place": place})
-            cells = {}
-            for (precision,), checked in grouped(of_contender, ("precision",)).items():
-                number += 1
-                worst_first = sorted(checked, key=lambda row: (OUTCOMES.index(row["outcome"]), row["property"]))
-                cells[precision] = Cell(f"c{number}", f"{title(technique)}: {name}", precision, worst_first)
-            lines.append((name, cells))
-        lines.sort(key=lambda line: not line[0].startswith("reference"))
-        said = {row["property"].replace("_", " "): row["statement"] or "" for row in of_technique}
-        found.append(Conformance(technique, title(technique), lines, sorted(said.items())))
-    return sorted(found, key=lambda each: each.technique)
+        for (name,), checked in grouped(of_technique, ("property",)).items():
+            cells = {(_name(row), row["precision"]): row for row in checked}
+            said = next((row["statement"] for row in checked if row["statement"]), name.replace("_", " "))
+            beside = [_cell(column, cells.get((column.name, column.precision))) for column in columns]
+            lines.append(Line(name, said, caught.get(technique, {}).get(name, ()), beside))
+        found.append(Matrix(technique, title(technique), columns, sorted(lines, key=lambda line: line.rank)))
+    return found
+
+
+def _cell(column: Column, row: Row | None) -> Cell | None:
+    return None if row is None else Cell(f"{column.name}, {column.precision}", row)
+
+
+def _name(row: Row) -> str:
+    return words.contender(row) + words.machine_letter(row)
+
+
+def _reading_order(column: Column) -> tuple[bool, str, tuple[int, str]]:
+    return not column.name.startswith(REFERENCE), column.name, words.precision_order(column.precision)

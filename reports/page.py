@@ -12,7 +12,7 @@ from markupsafe import Markup
 from reports import figures, growth, verdicts, words
 from reports.cards import Card, cards
 from reports.comparisons import WITHOUT, inverse
-from reports.conformance import Conformance, conformance
+from reports.conformance import Matrix, conformance
 from reports.gains import gain_words
 from reports.groups import Group, by_race, grouped
 from reports.plots import Plot, render
@@ -83,12 +83,6 @@ class Page:
         """The machines, in the order of the run folders."""
         return list(dict.fromkeys(run.place for run in self.tables.runs))
 
-    @property
-    def precisions(self) -> list[str]:
-        """Every precision with a property, float32 first."""
-        found = {row["precision"] for row in self.rows["conformance"]}
-        return sorted(found, key=words.precision_order)
-
     def anchor(self, kind: str, row: Row) -> str:
         """Where on the page the command of a row stands."""
         return self._anchors[row["place"], kind, row["key"]]
@@ -97,9 +91,9 @@ class Page:
         """A technique's title."""
         return self.tables.titles.get(technique, technique)
 
-    def conformance(self) -> list[Conformance]:
-        """The conformance table, by technique."""
-        return conformance(self.rows["conformance"], self.title)
+    def conformance(self) -> list[Matrix]:
+        """The conformance matrices, by technique."""
+        return conformance(self.rows["conformance"], self.title, self.tables.caught)
 
     def sights(self) -> list[tuple[Sight, Drawn]]:
         """What could be seen on each machine."""

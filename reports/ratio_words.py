@@ -62,7 +62,7 @@ def _beside(measured: Sequence[Measured], races: Row, verb: str, quantity: str, 
         on = f" on {first.row[told]}" if len(measured) > 1 else ""
         said = f"it {verb} {first} the {quantity}{on}{first.note}"
         more = f", and {last} on {last.row[told]}{last.note}"
-    return f"{words.sentence(said)}{more if len(measured) > 1 else ''}."
+    return f"{said[:1].upper()}{said[1:]}{more if len(measured) > 1 else ''}."
 
 
 def _subject(races: Row, row: Row) -> str:

@@ -143,9 +143,11 @@ def _settled(contenders: Iterable[Row]) -> str:
     verdicts = [row["verdict"] for row in contenders if row["implementation"] not in (*CONTROLS, AGAIN)]
     if not verdicts:
         return ""
-    few = verdicts.count(Verdict.TOO_FEW)
-    steady = verdicts.count(Verdict.STEADY)
+    few, steady = verdicts.count(Verdict.TOO_FEW), verdicts.count(Verdict.STEADY)
     other = len(verdicts) - few - steady
+    if 2 * few > len(verdicts):
+        found = f"; {other} of the others did not, as is said beside their step times" if other else ""
+        return f"Most contenders ran too few rounds to tell whether they settled{found}."
     said = f"Of {words.plural(len(verdicts), 'contender')}, {steady or 'none'} ran steadily"
     said += f" and {other or 'none'} did not{', as is said beside their step times' if other else ''}"
     return f"{said}{f'; {few} ran too few rounds to tell' if few else ''}."

@@ -89,11 +89,6 @@ def plural(count: int, noun: str, nouns: str = "") -> str:
     return f"{count} {noun if count == 1 else nouns or noun + 's'}"
 
 
-def sentence(text: str) -> str:
-    """With a capital letter at its beginning, and all others as they are."""
-    return text[:1].upper() + text[1:]
-
-
 def properties(count: int) -> str:
     """``1 property``, ``2 properties``."""
     return plural(count, "property", "properties")

@@ -93,7 +93,7 @@ PROMISES: Mapping[str, tuple[Promise, ...]] = {
         Promise(
             Kind.QUALITY,
             "Positions that look at each other predict better than positions that see a summary.",
-            label="attention",
+            label="Attention",
             races=Races(
                 ("length-*",),
                 TRAIN,
@@ -104,7 +104,7 @@ PROMISES: Mapping[str, tuple[Promise, ...]] = {
         Promise(
             Kind.MEMORY,
             "Attention by blocks needs less memory, as it never holds all scores at once.",
-            label="attention by blocks",
+            label="Attention by blocks",
             races=Races(
                 ("blockwise-*",),
                 TRAIN,
@@ -117,7 +117,7 @@ PROMISES: Mapping[str, tuple[Promise, ...]] = {
         Promise(
             Kind.QUALITY,
             "Attention in the place of fixed mixing makes fewer errors in language tasks.",
-            label="attention",
+            label="Attention",
             races=Races(
                 ("phones*", "block*", "base*"),
                 TRAIN,
@@ -128,7 +128,7 @@ PROMISES: Mapping[str, tuple[Promise, ...]] = {
         Promise(
             Kind.SPEED,
             "Decoding with a cache is faster, as no token is computed twice.",
-            label="decoding with a cache",
+            label="Decoding with a cache",
             races=Races(
                 ("*",),
                 ("decode",),
@@ -185,13 +185,13 @@ PROMISES: Mapping[str, tuple[Promise, ...]] = {
         Promise(
             Kind.QUALITY,
             "A warm-up and a falling rate train better than a constant rate.",
-            label="schedule",
+            label="Schedule",
             races=Races(("schedule",), TRAIN, "a training step with a schedule", "one at a constant rate"),
         ),
         Promise(
             Kind.MEMORY,
             "A large batch fits into less memory when it is taken in micro-batches.",
-            label="accumulation",
+            label="Accumulation",
             races=Races(
                 ("accumulation-*",),
                 TRAIN,

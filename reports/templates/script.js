@@ -94,5 +94,4 @@
   };
   addEventListener("hashchange", open);
   open();
-  addEventListener("beforeprint", () => { for (const box of document.querySelectorAll(".checks")) box.parentElement.open = true; });
 })();
