@@ -32,7 +32,7 @@ class Cell:
             return ""
         discarded = f" (−{self.row['discarded']:.0f})" if self.row["discarded"] else ""
         worst = self.row["worst_error"]
-        share = "" if worst is None else " exact" if worst == 0 else f" {words.percent(worst)}"
+        share = "" if worst is None else " · exact" if worst == 0 else f" · {words.percent(worst)}"
         return f"{self.row['examples']:.0f}{discarded}{share}"
 
 

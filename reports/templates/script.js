@@ -88,6 +88,7 @@
   const open = () => {
     const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (!target) return;
+    for (const box of document.querySelectorAll(":popover-open")) box.hidePopover();
     if (target.tagName === "DETAILS") target.open = true;
     for (let box = target.closest("details"); box; box = box.parentElement.closest("details")) box.open = true;
     target.scrollIntoView();
