@@ -70,9 +70,9 @@ class Column:
             return "not provided"
         if not counts["failed"]:
             return words.all_pass(run)
-        said = [f"{counts['failed'] - self.known} of {run} fail"] * (counts["failed"] > self.known)
-        said += [words.plural(self.known, "known defect") + ("" if said else f" in {run}")] * bool(self.known)
-        return ", ".join(said).replace("1 of 1 fail", "its one fails")
+        new = counts["failed"] - self.known
+        said = [f"{new} of {run} {'fails' if new == 1 else 'fail'}"] * bool(new)
+        return ", ".join(said + [words.plural(self.known, "known defect")] * bool(self.known))
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,12 @@ class Chromium:
             raise RuntimeError(answer["exceptionDetails"]["exception"]["description"])
         return answer["result"].get("value")
 
+    def press(self, key: str) -> None:
+        """Press and release a key that writes nothing but a line break."""
+        code = {"Enter": 13}[key]
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, text="\r")
+
     def picture(self, path: Path, whole: bool = False) -> None:
         """Save a PNG of what the window shows, or of the whole page."""
         answer = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)

@@ -57,13 +57,12 @@ def timing_entries(machine: Machine = USUAL) -> Iterator[Row]:
         ("residual", "resnet20-digits"): {"depth": 20, "batch": 32},
         ("residual", "resnet20-images32"): {"depth": 20, "batch": 64},
         **{
-            ("additive_attention", f"length-{n}"): {"source_length": n, "batch": 16}
-            for n in (16, 32, 64, 128, 256, 512, 1024)
+            ("additive_attention", f"source-{n}"): {"source": n, "batch": 16} for n in (16, 32, 64, 128, 256, 512, 1024)
         },
     }
     rng, began = np.random.default_rng(machine.seed), datetime.fromisoformat(WHEN)
     for (technique, workload), parameters in workloads.items():
-        cost = 1.0 + parameters.get("source_length", 200) / 100
+        cost = 1.0 + parameters.get("source", 200) / 100
         for operation, step in STEP_S.items():
             usual = machine.slowness * cost * step
             times: dict[Named, float] = {

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from reports.run_folder import PROPERTIES, TRIALS, Row, RunFolder, key_of
+from suites import promises
 from suites.selftest.synthetic_races import conditions, timing_entries
 from suites.selftest.synthetic_rows import PRECISIONS, USUAL, WHEN, Machine, row_of, setting
 
@@ -66,8 +67,8 @@ def begin(path: Path, machine: Machine = USUAL) -> RunFolder:
         "lock_hash": "10c4" * 4,
         "git": {"revision": "0123456789abcdef0123456789abcdef01234567", "dirty": False},
         "techniques": {
-            "residual": {"title": "Residual networks"},
-            "additive_attention": {"title": "Additive attention"},
+            "residual": {"title": "Residual networks", **promises.facts("residual")},
+            "additive_attention": {"title": "Additive attention", **promises.facts("additive_attention")},
         },
     }
     folder = RunFolder.resume(path, facts)
@@ -104,6 +105,7 @@ def property_row(asked: Row, name: str, outcome: str | None = None, **beside: An
     return (
         row_of(asked | {"property": name})
         | {"outcome": outcome or "passed", "statement": statement, "seconds": 0.4}
+        | {"examples": 12, "discarded": 3, "worst_error": 0.4}
         | broken
         | beside
     )
@@ -157,7 +159,7 @@ def trial_rows(seed: int = 0, seeds: int = 5) -> Iterator[Row]:
                 gradient = math.exp((-0.08 * depth if arm == "plain" else 0.01 * depth) + rng.normal(0, 0.2))
                 diverged = arm == "plain" and depth == 44 and trial == 3
                 asked = setting("residual", "reference", "float32")
-                asked |= {"claim": "shortcuts_carry", "arm": arm, "condition": {"depth": depth}, "seed": trial}
+                asked |= {"claim": "shortcuts_carry_signal", "arm": arm, "condition": {"depth": depth}, "seed": trial}
                 yield row_of(asked) | {
                     "metrics": {"loss": math.nan if diverged else loss, "gradient": gradient},
                     "series": {"training_loss": training(loss, diverged)},

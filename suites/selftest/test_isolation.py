@@ -59,6 +59,16 @@ def test_the_others_are_not_touched(rows: dict[tuple[str, str], dict[str, Any]])
     assert len(rows) == len(PROPERTIES) * (len(SAID) + 1)
 
 
+def test_the_rows_say_how_hard_was_looked(rows: dict[tuple[str, str], dict[str, Any]]) -> None:
+    """Wrong variants: counts kept in the process that ends; those of one property in the row of the next."""
+    drawn, fixed = rows["reference", SURVIVED], rows["reference", "query_decides"]
+    assert drawn["examples"] >= 10, "as many as Hypothesis draws, and those that are written down"
+    assert 0 < drawn["worst_error"] <= 1
+    assert (fixed["examples"], fixed["discarded"], fixed["worst_error"]) == (1, 0, None)
+    assert "examples" not in rows["crashes_in_call", SURVIVED]
+    assert "examples" not in rows["incomplete", SURVIVED]
+
+
 def test_a_kill_leaves_no_temporary_file(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "suites/properties/test_additive_attention.py", "-p", "no:cacheprovider"]
     session = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"TMPDIR": str(tmp_path)}, stdout=subprocess.DEVNULL)

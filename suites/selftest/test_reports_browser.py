@@ -112,7 +112,7 @@ def test_filter_theme_and_links_work(browser: Chromium, report: Path) -> None:
     shown = "[...document.querySelectorAll('#timings-table-1 tbody tr')].filter((row) => row.offsetHeight).length"
     before = browser.evaluate(shown)
     browser.evaluate(
-        "(() => { const box = document.getElementById('timings-table-1-filter'); box.value = 'length-16 keras';"
+        "(() => { const box = document.getElementById('timings-table-1-filter'); box.value = 'source-16 keras';"
         " box.dispatchEvent(new Event('input')); })()"
     )
     assert 0 < browser.evaluate(shown) < before / 4
@@ -121,5 +121,32 @@ def test_filter_theme_and_links_work(browser: Chromium, report: Path) -> None:
     )
     assert browser.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
     browser.evaluate("localStorage.clear()")
-    browser.evaluate("document.querySelector('a.cell').click()")
-    assert browser.evaluate("document.querySelector(location.hash).open") is True
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_cell_opens_by_the_keyboard_to_its_example(browser: Chromium, report: Path, width: int) -> None:
+    """Wrong variants: a cell that only a mouse opens, a box wider than a phone, one that stays over its command."""
+    browser.open(report, width)
+    browser.evaluate("document.querySelector('td.known button').focus()")
+    assert browser.evaluate("document.activeElement.tagName") == "BUTTON"
+    browser.press("Enter")
+    opened = "document.querySelector(':popover-open')"
+    assert "fully masked row" in browser.evaluate(f"{opened}.textContent")
+    assert browser.evaluate(f"{opened}.getBoundingClientRect().width") <= width
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    browser.evaluate(f"{opened}.querySelector('a[href^=\"#r\"]').click()")
+    assert browser.evaluate(opened) is None
+    assert browser.evaluate("document.querySelector(location.hash).closest('details').open") is True
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_sentence_of_a_property_stays_while_its_row_is_read(browser: Chromium, report: Path, width: int) -> None:
+    """Wrong variants: a matrix that moves the page sideways, or one that scrolls its first column or its head away."""
+    browser.open(report, width)
+    box = "document.querySelector('.matrix').parentElement"
+    left = f"{box}.querySelector('tbody th').getBoundingClientRect().left"
+    top = f"{box}.querySelector('thead th').getBoundingClientRect().top"
+    before = browser.evaluate(left), browser.evaluate(top)
+    browser.evaluate(f"{box}.scrollTo(120, 120)")
+    assert (browser.evaluate(left), browser.evaluate(top)) == before
+    assert browser.evaluate(f"{box}.querySelector('tbody th').getBoundingClientRect().width") < 0.6 * width
