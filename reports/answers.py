@@ -12,6 +12,7 @@ from reports import left_out, verdicts, words
 from reports.comparisons import PLAIN, REFERENCE, WITHOUT
 from reports.figures import plainest
 from reports.gains import gain_words
+from reports.memory import memory_of
 from reports.ratio_words import memory_words, time_words
 from reports.run_folder import Row
 from reports.verdicts import TOO_DEAR, Effect, Memory, Pays, Speed, Verdict
@@ -111,7 +112,7 @@ def _of_memory(promise: Row, rows: Rows, ratios: Sequence[Row]) -> Answer:
     if not ratios:
         return _not_raced(promise)
     races = promise["races"]
-    taken = {row["key"]: row["memory_bytes"] or 0.0 for row in rows["timings"]}
+    taken = {row["key"]: memory_of(row) or 0.0 for row in rows["timings"]}
     largest = max(ratios, key=lambda row: taken.get(row["baseline_key"], 0.0))
     size = words.mebibytes(taken.get(largest["baseline_key"]))
     effect = _effect(largest)

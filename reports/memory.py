@@ -37,9 +37,15 @@ def memory_ratio(row: Row, baseline: Row) -> Interval:
     return Interval(ratio.estimate, low, high, p, ratio.units, ratio.basis).exp()
 
 
+def memory_of(row: Row) -> float | None:
+    """The memory that a timing took, in bytes: on a device with memory of its own, that memory and not the host's."""
+    return row["memory_bytes"] if row["device"] == "cpu" else row["device_memory_bytes"]
+
+
 def _by_heat(row: Row) -> Sequence[float | None]:
-    """The memory of each heat; of one whose heats were not kept apart, its peak alone."""
-    return row.get("memory_by_heat") or [row["memory_bytes"]]
+    """The memory of each heat; where heats were not kept apart, as on a device, that of all, which has no interval."""
+    heats = row.get("memory_by_heat") if row["device"] == "cpu" else None
+    return heats or [memory_of(row)]
 
 
 def judge(rows: Sequence[Row], again: Sequence[Row], race: Callable[[Row], Any]) -> None:

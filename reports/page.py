@@ -91,6 +91,11 @@ class Page:
         """A technique's title."""
         return self.tables.titles.get(technique, technique)
 
+    def section(self, name: str, technique: str) -> str:
+        """Where a technique stands in a section, or the section where it does not."""
+        tables = {"conformance": ("conformance",), "timings": ("timings", "failures")}
+        return f"{name}-{technique}" if technique in self._techniques(*tables[name]) else name
+
     def conformance(self) -> list[Matrix]:
         """The conformance matrices, by technique."""
         return conformance(self.rows["conformance"], self.title, self.tables.caught)

@@ -269,7 +269,7 @@ def test_the_same_time_in_less_memory_pays() -> None:
 
 def row_with(*held: float | None) -> Row:
     """A timing with the memory of its heats, in bytes."""
-    return {"memory_by_heat": list(held), "memory_bytes": next(filter(None, held), None)}
+    return {"memory_by_heat": list(held), "memory_bytes": next(filter(None, held), None), "device": "cpu"}
 
 
 def test_memory_that_never_varies_is_known_to_a_page() -> None:
@@ -289,6 +289,14 @@ def test_memory_that_was_not_measured_has_no_ratio() -> None:
     assert math.isnan(memory.memory_ratio(row_with(None, None), row_with(MIB, MIB)).estimate)
     some = memory.memory_ratio(row_with(None, 2 * MIB, 2 * MIB), row_with(9 * MIB, MIB, MIB))
     assert some.estimate == pytest.approx(2.0)
+
+
+def test_memory_on_a_device_is_the_device_s() -> None:
+    """Wrong variant: a network that fills a GPU, judged by what its process holds of the host's memory."""
+    on_device = {"device": "gpu", "memory_by_heat": [MIB] * 3, "memory_bytes": MIB}
+    ratio = memory.memory_ratio(on_device | {"device_memory_bytes": 6 * MIB}, on_device | {"device_memory_bytes": MIB})
+    assert ratio.estimate == pytest.approx(6.0)
+    assert not ratio.known, "one number of all heats has no interval"
 
 
 def test_memory_is_held_to_what_its_own_race_showed(tmp_path: Path) -> None:
