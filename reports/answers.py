@@ -117,7 +117,7 @@ def _of_memory(promise: Row, rows: Rows, ratios: Sequence[Row]) -> Answer:
     size = words.mebibytes(taken.get(largest["baseline_key"]))
     effect = _effect(largest)
     brings, costs = memory_words(ratios, races), time_words(ratios, races, whole=False)
-    notes = (f"Decided on {largest['workload']}, where {races['instead']} takes {size}.",)
+    notes = (f"Decided on {largest['workload']}, the largest raced, where {races['instead']} takes {size}.",)
     answer = Answer(verdicts.of_memory(effect), promise["statement"], brings, costs, notes=notes)
     if effect.memory is Memory.LESS and effect.dear:
         too_dear = f"More than {TOO_DEAR:g} times the time is too dear: the batch in parts would save memory for less."

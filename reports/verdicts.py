@@ -125,7 +125,7 @@ def of_speed(effects: Iterable[Effect]) -> Pays:
     """Whether a promise of less time is kept, given what the technique does to each workload.
 
     It has to be seen on one workload at least, and its contrary on none: where some get faster and others slower, it
-    depends on the workload, which this run cannot decide for a reader's own. Where time stays, less memory will do.
+    depends on the workload, which this run cannot decide for a reader's own. Less memory on every one will do, too.
     """
     effects = list(effects)
     times = {effect.time for effect in effects}
@@ -133,8 +133,10 @@ def of_speed(effects: Iterable[Effect]) -> Pays:
         return Pays.UNDECIDED if Speed.SLOWER in times else Pays.PAYS
     if not times or Speed.UNDECIDED in times:
         return Pays.UNDECIDED
-    saved = {of_memory(effect) for effect in effects if effect.memory is Memory.LESS}
-    return saved.pop() if len(saved) == 1 else Pays.IN_MEMORY if Pays.IN_MEMORY in saved else Pays.NOT
+    kept = {of_memory(effect) for effect in effects}
+    if kept <= {Pays.PAYS, Pays.IN_MEMORY}:
+        return Pays.IN_MEMORY if Pays.IN_MEMORY in kept else Pays.PAYS
+    return Pays.NOT
 
 
 def of_memory(effect: Effect) -> Pays:

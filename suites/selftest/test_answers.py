@@ -107,7 +107,9 @@ def test_memory_is_judged_where_most_is_at_stake(tmp_path: Path) -> None:
     assert answer.pays is Pays.IN_MEMORY
     assert answer.brings.startswith("Self-attention over 2048 positions by blocks of 128 needs 0.40× [")
     assert "; self-attention over 512 positions by blocks of 128 needs 1.20× [" in answer.brings
-    assert answer.notes == ("Decided on blockwise-2048, where the same with all scores at once takes 1000 MiB.",)
+    assert answer.notes == (
+        "Decided on blockwise-2048, the largest raced, where the same with all scores at once takes 1000 MiB.",
+    )
 
 
 def test_mixed_precision_is_answered_for_each_precision(tmp_path: Path) -> None:
@@ -265,6 +267,8 @@ def test_the_same_time_in_less_memory_pays() -> None:
     assert verdicts.of_speed([Effect(Speed.EQUIVALENT, Memory.LESS)]) is Pays.PAYS
     assert verdicts.of_speed([Effect(Speed.SLOWER, Memory.LESS)]) is Pays.IN_MEMORY
     assert verdicts.of_speed([Effect(Speed.SLOWER, Memory.LESS, dear=True)]) is Pays.NOT
+    some = [Effect(Speed.EQUIVALENT, Memory.LESS), Effect(Speed.SLOWER, Memory.EQUIVALENT)]
+    assert verdicts.of_speed(some) is Pays.NOT, "one workload gets slower, for nothing"
 
 
 def row_with(*held: float | None) -> Row:

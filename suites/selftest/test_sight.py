@@ -13,7 +13,7 @@ from reports.conditions import causes
 from reports.page import Page, render_page
 from reports.plots import render
 from reports.run_folder import PROPERTIES, Row
-from reports.sight import Sight
+from reports.sight import Sight, sights
 from suites.selftest import synthetic_races as races
 from suites.selftest import synthetic_run as synthetic
 from suites.selftest.synthetic_rows import PRECISIONS, setting
@@ -156,6 +156,22 @@ def test_a_contender_that_drifts_says_so_beside_its_time(page: str, sight: Sight
     assert "too few rounds</abbr>" not in page
     said = "Most contenders ran too few rounds to tell whether they settled; 1 of the others did not, as is said beside"
     assert sight.settled == f"{said} their step times."
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "said"),
+    [
+        (["steady"] * 3 + ["drifting", "too few rounds"], "Of 5 contenders, 3 ran steadily and 1 did not, as is said"),
+        (["steady"] + ["too few rounds"] * 2, "Most contenders ran too few rounds to tell whether they settled."),
+    ],
+)
+def test_where_most_were_too_short_to_tell_nothing_is_listed(verdicts: list[str], said: str) -> None:
+    """Wrong variant: "74 of 97 ran too few rounds to tell", and what the others did as if it were the run."""
+    host = {"place": "p", "run": "r", "name": "swap", "state": "good", "found": ""}
+    steadiness = [{"place": "p", "implementation": "reference", "verdict": verdict} for verdict in verdicts]
+    rows: dict[str, list[Row]] = {name: [] for name in ("timings", "noise", "conditions")}
+    (found,) = sights(rows | {"host": [host], "steadiness": steadiness}, {}, ["p"])
+    assert found.settled.startswith(said)
 
 
 def test_a_race_is_read_from_the_reference_down_to_the_controls(page: str) -> None:
