@@ -3,7 +3,8 @@
 A heat's peak above the baseline is one number of one process, so that heats are the units, as they are for time.
 Memory differs from time in two points. It may be the same to the byte in every heat: a reading is a whole number of
 pages, and an interval is never narrower than that. And it varies by so many bytes, however large a step is: races
-share no noise floor, and each is held to what its own A/A pair showed.
+share no noise floor, and each is held to what its own A/A pair showed. Being so exact, it would call one part in a
+thousand a saving: less than `MARGIN` is none.
 """
 
 import math
@@ -13,7 +14,7 @@ from typing import Any
 from reports import verdicts
 from reports.run_folder import Row
 from reports.statistics import Interval, false_discovery, t_interval
-from reports.verdicts import Memory, Speed
+from reports.verdicts import MARGIN, Memory, Speed
 
 PAGE = 4096
 """Bytes by which a reading may be off."""
@@ -65,7 +66,8 @@ def judge(rows: Sequence[Row], again: Sequence[Row], race: Callable[[Row], Any])
     known = [i for i, ratio in enumerate(ratios[: len(rows)]) if ratio.known]
     q_values = dict(zip(known, false_discovery([ratios[i].p for i in known]).tolist(), strict=True))
     for i, (row, ratio) in enumerate(zip([*rows, *again], ratios, strict=True)):
-        found = verdicts.of_ratio(ratio, q_values.get(i, 1.0), own.get(race(row), 1.0))
+        floor = max(own.get(race(row), 1.0), MARGIN)
+        found = verdicts.of_ratio(ratio, q_values.get(i, 1.0), floor)
         measured = math.isfinite(ratio.estimate)
         row |= {"memory_ratio": ratio.estimate if measured else None, "memory_low": ratio.low}
         row |= {"memory_high": ratio.high, "memory_verdict": CALLED[found].value}

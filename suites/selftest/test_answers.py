@@ -79,11 +79,12 @@ def test_a_promise_of_speed(tmp_path: Path, seconds: float, expected: Pays) -> N
         (0.02, [60], Pays.PAYS),
         (0.08, [60], Pays.NOT),  # four times the time
         (0.02, [100], Pays.NOT),
+        (0.02, [97], Pays.NOT),  # exact to the byte, and nothing that matters
         (0.02, [140], Pays.NOT),
         (0.02, [60, 150, 80, 120, 50, 160], Pays.UNDECIDED),
         (0.02, [], Pays.UNDECIDED),
     ],
-    ids=["dearer", "free", "too-dear", "none", "more", "noisy", "unmeasured"],
+    ids=["dearer", "free", "too-dear", "none", "little", "more", "noisy", "unmeasured"],
 )
 def test_a_promise_of_memory(tmp_path: Path, seconds: float, mib: list[int], expected: Pays) -> None:
     """Wrong variants: judged by its time; a point estimate; memory that was not measured counted as none."""
