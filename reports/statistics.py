@@ -166,8 +166,8 @@ def step_ratio(contender: Rounds, baseline: Rounds) -> Interval:
     which shrugs off disturbed ones, be they nearly half, then the mean over heats with its t interval. A way is a
     shorter time than a block, and seldomer disturbed: where a host changes its speed every few turns, this halves the
     variance of a heat. With fewer than two common heats, the interval is taken over the ways of the blocks instead and
-    its basis says so: it leaves out how processes differ from each other. Contenders of different races share no blocks; their heats
-    are compared as independent samples.
+    its basis says so: it leaves out how processes differ from each other. Contenders of different races share no
+    blocks; their heats are compared as independent samples.
     """
     if contender.race != baseline.race:
         return welch_interval(_heat_logs(contender), _heat_logs(baseline), "separate heats").exp()
