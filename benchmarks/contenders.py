@@ -162,7 +162,7 @@ def _python(variant: Variant, value: str) -> Variant:
         raise ValueError(f"python={value}: it is no Python of version 3.11 or later: {asked.stderr.strip()[-300:]}")
     versions: dict[str, str] = json.loads(asked.stdout)
     if missing := versions.pop("missing"):
-        raise ValueError(f"python={value}: it lacks {missing}; install what requirements/py*-cpu.txt lists into it")
+        raise ValueError(f"python={value}: it lacks {missing}; install what requirements/cpu.txt lists into it")
     own: dict[str, str] = json.loads(
         subprocess.run([sys.executable, "-c", _ASK], capture_output=True, check=True).stdout
     )

@@ -1,14 +1,14 @@
-"""Pin every dependency, with hashes, per Python version and purpose; or check that the pins are up to date.
+"""Pin every dependency, with hashes, per purpose; or check that the pins are up to date.
 
     python requirements/compile.py              # resolve anew, keeping pins that still fit (`tox run -e lock`)
     python requirements/compile.py --upgrade    # take the newest versions that fit
     python requirements/compile.py --check      # offline: were the pins made for pyproject.toml as it is?
 
-One file per Python version and purpose: ``cpu`` and ``gpu`` run the suite, ``peers`` runs it with JAX and the libraries
-it is compared with (PyTorch comes on top: its builds for CPUs and for CUDA share a version and differ in their hashes),
-and ``dev`` holds the tools alone. A file holds
-for Linux, macOS on arm64 and Windows, and names no package index: whoever installs from it uses their own, and the
-hashes vouch for what arrives.
+One file per purpose: ``cpu`` and ``gpu`` run the suite, ``peers`` runs it with JAX and the libraries that it is
+compared with (PyTorch comes on top: its builds for CPUs and for CUDA share a version and differ in their hashes), and
+``dev`` holds the tools alone. A file holds for every Python that the project runs on, for Linux, macOS on arm64 and
+Windows, so that whoever installs from it need not know beforehand which Python that will be. It names no package index:
+everyone uses their own, and the hashes vouch for what arrives.
 """
 
 import argparse
@@ -23,7 +23,6 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PYPROJECT = HERE.parent / "pyproject.toml"
-PYTHONS = ("3.11", "3.12", "3.13")
 EXTRAS = {"cpu": ("cpu",), "gpu": ("gpu",), "peers": ("cpu", "jax", "peers"), "dev": ("dev",)}
 """The extras of ``pyproject.toml`` behind each purpose."""
 OVERRIDES = ("tensorflow-text; sys_platform == 'none'",)
@@ -37,9 +36,14 @@ PLATFORMS = (
 _PIN = re.compile(r"^(?P<pin>[a-z0-9.-]+==\S+) ; (?P<marker>.+?)(?P<more> \\)?$", re.MULTILINE)
 
 
-def lock_file(python: str, purpose: str) -> Path:
-    """The file of pins for one Python version and purpose."""
-    return HERE / f"py{python}-{purpose}.txt"
+def lock_file(purpose: str) -> Path:
+    """The file of pins for one purpose."""
+    return HERE / f"{purpose}.txt"
+
+
+def pythons() -> str:
+    """The versions of Python that the project runs on."""
+    return str(tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]["requires-python"])
 
 
 def asked(purpose: str) -> list[str]:
@@ -50,10 +54,10 @@ def asked(purpose: str) -> list[str]:
     return sorted([*needed, *extras])
 
 
-def header(python: str, purpose: str) -> str:
+def header(purpose: str) -> str:
     """The lines in front of the pins; they change with what was asked for, whatever its order."""
-    digest = hashlib.sha256(json.dumps([asked(purpose), PLATFORMS]).encode()).hexdigest()
-    return f"# Python {python}, {purpose}. Made by requirements/compile.py; do not edit.\n# asked: sha256:{digest}\n"
+    digest = hashlib.sha256(json.dumps([asked(purpose), PLATFORMS, pythons()]).encode()).hexdigest()
+    return f"# Python {pythons()}, {purpose}. Made by requirements/compile.py; do not edit.\n# asked: sha256:{digest}\n"
 
 
 def simplify(pins: str) -> str:
@@ -70,14 +74,15 @@ def simplify(pins: str) -> str:
     return _PIN.sub(shorter, pins)
 
 
-def compile_one(python: str, purpose: str, *, upgrade: bool) -> None:
+def compile_one(purpose: str, *, upgrade: bool) -> None:
     """Resolve one file with uv, which must be on the path or beside this interpreter."""
-    target = lock_file(python, purpose)
-    minor = int(python.partition(".")[2])
-    versions = f"python_full_version >= '{python}' and python_full_version < '3.{minor + 1}'"
+    target = lock_file(purpose)
+    least, below = (bound.lstrip("<>=") for bound in pythons().split(","))
+    versions = f"python_full_version >= '{least}' and python_full_version < '{below}'"
     environments = [f"{versions} and {platform}" for platform in PLATFORMS]
     project = (  # a JSON list of strings is a TOML list of strings
-        f'[project]\nname = "pins"\nversion = "0"\ndependencies = {json.dumps(asked(purpose))}\n'
+        f'[project]\nname = "pins"\nversion = "0"\nrequires-python = "{pythons()}"\n'
+        f"dependencies = {json.dumps(asked(purpose))}\n"
         f"[tool.uv]\nenvironments = {json.dumps(environments)}\noverride-dependencies = {json.dumps(OVERRIDES)}\n"
     )
     with tempfile.TemporaryDirectory() as name:
@@ -87,17 +92,17 @@ def compile_one(python: str, purpose: str, *, upgrade: bool) -> None:
         if target.exists() and not upgrade:
             output.write_text(target.read_text(encoding="utf-8"), encoding="utf-8")
         command = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--quiet", "--universal"]
-        command += ["--python-version", python, "--generate-hashes", "--output-file", output.name]
+        command += ["--python-version", least, "--generate-hashes", "--output-file", output.name]
         command += ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"]
         if purpose != "cpu":  # the tools and the GPU see the same versions as the CPU wherever they share a package
-            command += ["--constraints", str(lock_file(python, "cpu"))]
+            command += ["--constraints", str(lock_file("cpu"))]
         subprocess.run(command, cwd=folder, check=True)
-        target.write_text(header(python, purpose) + simplify(output.read_text(encoding="utf-8")), encoding="utf-8")
+        target.write_text(header(purpose) + simplify(output.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def stale() -> list[str]:
     """Names of the files that are missing or were made for other dependencies."""
-    files = [(lock_file(python, purpose), header(python, purpose)) for python in PYTHONS for purpose in EXTRAS]
+    files = [(lock_file(purpose), header(purpose)) for purpose in EXTRAS]
     return [f.name for f, start in files if not f.exists() or not f.read_text(encoding="utf-8").startswith(start)]
 
 
@@ -108,9 +113,8 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="only check, offline, that the pins are up to date")
     options = parser.parse_args()
     if not options.check:
-        for python in PYTHONS:
-            for purpose in EXTRAS:
-                compile_one(python, purpose, upgrade=options.upgrade)
+        for purpose in EXTRAS:
+            compile_one(purpose, upgrade=options.upgrade)
     if names := stale():
         sys.stderr.write(f"out of date: {', '.join(names)}; run `tox run -e lock`\n")
         return 1

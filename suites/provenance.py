@@ -2,7 +2,6 @@
 
 import hashlib
 import subprocess
-import sys
 from typing import Any
 
 from suites.implementations import ROOT
@@ -16,8 +15,8 @@ def git() -> dict[str, Any]:
 
 
 def lock_hash() -> str | None:
-    """SHA-256 of the lock file for this Python on the CPU, or ``None`` where there is none."""
-    lock = ROOT / "requirements" / f"py{sys.version_info.major}.{sys.version_info.minor}-cpu.txt"
+    """SHA-256 of the lock file for the CPU, or ``None`` where there is none."""
+    lock = ROOT / "requirements" / "cpu.txt"
     return hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else None
 
 
