@@ -212,8 +212,9 @@ def test_entries_are_those_of_the_format(history: History) -> None:
         assert entry["group"] == RACE == "/".join(info["asked"][n] for n in ("technique", "workload", "operation"))
         assert info["key"] == key_of(info["asked"])
         assert info["memory"]["peak_bytes"] > info["memory"]["baseline_bytes"] > 1 << 20
-        for name in ("build_s", "first_call_s", "call_s", "start_s"):
-            assert info[name] > 0
+        assert info["call_s"] > 0
+        assert info["start_s"] > 0
+        assert info["build_s"] is info["first_call_s"] is None, "at quick scale several build at the same time"
         assert (info["traces"] > 0, info["items"]) == (True, SMALLEST.parameters["batch"])
         assert info["warm_up"][0] > 0
         work = info["cost"]
