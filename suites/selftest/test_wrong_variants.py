@@ -1,13 +1,15 @@
 """Every wrong variant must fail the properties that are said to catch it; the reference passes them elsewhere."""
 
+import importlib
 import itertools
 import unittest
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from suites.selftest.variants import NAMES, PAGE, Variant, caught, page, properties_of, variants_of
+from suites.selftest.variants import NAMES, PAGE, Variant, caught, edited, page, properties_of, variants_of
 from suites.subjects import Subject
 
 
@@ -70,3 +72,17 @@ def test_what_the_page_says_is_read_back(name: str) -> None:
     """Wrong variant: a defect with a bar in it, which shifts the cells; the rows of the next technique too."""
     expected = {(each, variant.name) for variant in variants_of(name) for each in variant.caught_by}
     assert {(each, variant) for each, variants in caught(name).items() for variant in variants} == expected
+
+
+@pytest.mark.isolated("page")
+def test_an_edited_line_is_what_runs_in_a_compiled_graph_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong variant: the copy's code names the original's file, whose lines autograph then reads and compiles."""
+    import tensorflow as tf
+
+    source = "import keras\n\ndef total(x):\n    return keras.ops.sum(x)\n"
+    (tmp_path / "summing.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("summing")
+    twice = edited(module, old="return keras", new="return 2 * keras")
+    ones = tf.ones(4)
+    assert [float(tf.function(each.total)(ones)) for each in (module, twice)] == [4.0, 8.0]

@@ -7,6 +7,8 @@ must call what is wrong, or is wrong in a line, a copy of it does: see `changed`
 
 import importlib
 import importlib.util
+import itertools
+import linecache
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ from typing import Any
 
 from suites.implementations import ROOT, techniques
 from suites.properties import modules_of
+
+_COPIES = itertools.count(1)
 
 NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
 """The techniques that have wrong variants."""
@@ -85,7 +89,12 @@ def _copies(modules: tuple[ModuleType, ...], edit: Callable[[str], str]) -> list
 
     class Loader(SourceFileLoader):
         def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - the signature is fixed
-            return self.source_to_code(edit(self.get_data(self.path).decode()).encode(), self.path)
+            source = edit(self.get_data(self.path).decode())
+            # TensorFlow's autograph reads a function's source again, by the name of its file: under the original's name
+            # it would find, and compile, the original's lines.
+            name = f"{self.path} (copy {next(_COPIES)})"
+            linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+            return self.source_to_code(source.encode(), name)
 
     originals = {module.__name__: module for module in modules}
     registered = keras.saving.get_custom_objects()
