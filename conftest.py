@@ -193,7 +193,13 @@ def configure_hypothesis(config: pytest.Config) -> None:
         print_blob=False,
         report_multiple_bugs=False,  # one smallest example per row, raised as itself and not in a group
         phases=[Phase.explicit, Phase.generate, Phase.shrink],
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.differing_executors],
+        # That few examples are left is told by their counts: an implementation may offer little.
+        suppress_health_check=[
+            HealthCheck.too_slow,
+            HealthCheck.data_too_large,
+            HealthCheck.differing_executors,
+            HealthCheck.filter_too_much,
+        ],
     )
     if not config.getoption("hypothesis_profile", None):
         hypothesis_settings.load_profile("touchstone")

@@ -42,7 +42,7 @@ class Subject:
         try:
             return getattr(self.module, name)
         except AttributeError:
-            raise NotProvided(f"{self.implementation.name} does not provide {name}") from None
+            raise NotProvided(f"{self.implementation.name} does not provide {name}", name=name) from None
 
     @property
     def compute_dtype(self) -> str:

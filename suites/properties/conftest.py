@@ -1,7 +1,6 @@
 """What runs where: every property of a technique against every implementation wanted, and its row."""
 
 from collections.abc import Generator
-from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -66,7 +65,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
-    """Count how hard a property looks."""
+    """Count how hard a property looks, and let it look where the implementation has something to show."""
     with counted(pyfuncitem.obj) as pyfuncitem.stash[EFFORT]:
         return (yield)
 
@@ -87,7 +86,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         return report
     fields = _outcome(item, subject, call)
     if fields["outcome"] != "not provided" and EFFORT in item.stash:  # what killed its process leaves no count
-        fields |= asdict(item.stash[EFFORT])
+        fields |= item.stash[EFFORT].row()
     folder.append("properties.jsonl", row_of(item, **fields))
     return report
 

@@ -1,12 +1,9 @@
 """How hard a property looked: examples, what was discarded, and the worst error as a share of its bound."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, assume, example, given, settings
 from hypothesis import strategies as st
-from hypothesis.statistics import collector
 
 from suites.properties import numerics
 from suites.properties.effort import counted
@@ -21,9 +18,8 @@ DRAWN = settings(
 
 
 def test_examples_and_discarded_ones_are_counted() -> None:
-    """Wrong variants: explicit examples left out; what was discarded counted as tried; Hypothesis's own plugin deaf."""
+    """Wrong variants: explicit examples left out; what was discarded counted as tried."""
     tried: list[int] = []
-    told: list[Any] = []
 
     @DRAWN
     @example(-1)
@@ -32,11 +28,10 @@ def test_examples_and_discarded_ones_are_counted() -> None:
         assume(number % 2 == 1)
         tried.append(number)
 
-    with collector.with_value(told.append), counted(property_) as effort:  # type: ignore[arg-type]
+    with counted(property_) as effort:
         property_()
     assert effort.examples == len(tried) > 20
     assert effort.discarded > 0
-    assert len(told) == 1
 
 
 def test_shrinking_looks_for_nothing_new() -> None:

@@ -15,6 +15,9 @@ KNOWN_DEFECTS = {
     "fully_masked_row_gives_zeros": KnownDefect(
         "A row masked throughout attends to everything: its scores are all the same large negative number."
     ),
+    "offset_moves_the_triangle": KnownDefect(
+        "There is no offset; without one, a row masked throughout attends to everything, as above."
+    ),
     "asking_for_weights_changes_nothing": KnownDefect(
         "The layer has two paths: a row masked throughout gives the mean of the values on one, and zeros on the other, "
         "which is taken where weights are returned or dropped."

@@ -1,0 +1,49 @@
+"""What an implementation does not offer lies outside of its domain: an example there is discarded, and is no failure.
+
+A library may have no ``mask``, no warm-up of no steps, or masks of one shape only. Whatever a property asks of it
+elsewhere, it must hold. So a property is "not provided" only where no example is left, see `effort`.
+"""
+
+import re
+import traceback
+from pathlib import Path
+
+from suites.implementations import ROOT, NotProvided
+
+_MISFIT = re.compile(
+    r"(?P<by>[\w.<>]*)\(?\)?:? ?(?:"
+    r"got an unexpected keyword argument '?(?P<unknown>\w+)'?"
+    r"|missing (?:\d+ required \S+ arguments?: |a required (?:\S+ )?argument: )(?P<missing>'.+)"
+    r"|(?P<many>takes .* positional arguments? but .* given|too many positional arguments)"
+    r"|got some positional-only arguments passed as keyword arguments: (?P<positional>'.+))"
+)
+"""How Python, and Keras by `inspect.Signature.bind`, say that arguments do not fit."""
+
+_DISPATCH = ("keras/src/", "torch/nn/modules/module.py", "/inspect.py", "/contextlib.py", "/functools.py")
+"""Files in which a call goes from the property to the implementation."""
+
+
+def misfit(error: BaseException) -> str | None:
+    """What does not fit, in words, if the error says that an implementation has no such argument; else ``None``.
+
+    An implementation that calls something of its own with wrong arguments has a fault: the error must come from the
+    call that the property, or a framework on its behalf, has made.
+    """
+    said = _MISFIT.search(str(error).splitlines()[0] if str(error) else "")
+    if not isinstance(error, TypeError) or said is None:
+        return None
+    files = [Path(frame.filename).as_posix() for frame in traceback.extract_tb(error.__traceback__)]
+    suites = (ROOT / "suites" / "properties").as_posix()
+    ours = [number for number, file in enumerate(files) if file.startswith(suites)]
+    if not ours or not all(any(part in file for part in _DISPATCH) for file in files[ours[-1] + 1 :]):
+        return None
+    by = said["by"].rpartition(".")[2] or "it"
+    if said["unknown"]:
+        return f"{by} takes no `{said['unknown']}`"
+    needed = said["missing"] or said["positional"]
+    return f"{by} needs {needed.replace(chr(39), '`')}" if needed else f"{by} takes fewer arguments than the contract's"
+
+
+def outside(error: BaseException) -> str | None:
+    """Why an example that ended in this error lies outside of the implementation's domain; ``None`` if it does not."""
+    return str(error) if isinstance(error, NotProvided) else misfit(error)
