@@ -16,7 +16,7 @@ from benchmarks.contenders import Variant, parse, settings
 from benchmarks.harness import host, machine
 from benchmarks.workload import BUDGETS
 from reports.run_folder import RunFolder, RunFolderError, canonical_hash, now
-from suites import promises, provenance
+from suites import preflight, promises, provenance
 from suites.implementations import BACKENDS, DEVICES, PRECISIONS, SCALES, Implementation, implementation, techniques
 from suites.isolation import Isolation, default_workers, workers
 from suites.minutes import Minutes
@@ -227,6 +227,14 @@ def facts(scale: str, device: str) -> dict[str, Any]:
         "git": provenance.git(),
         "techniques": {name: {"title": title, **promises.facts(name)} for name, title in techniques().items()},
     }
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse a user's module that cannot be imported or offers nothing, before anything is tested or timed."""
+    if session.items and not session.config.option.collectonly:
+        for chosen in session.config.option.implementation:
+            if chosen.name != "reference" and not chosen.is_peer:
+                preflight.check(chosen)
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> str | None:

@@ -1,5 +1,6 @@
 """What runs where: every property of a technique against every implementation wanted, and its row."""
 
+from collections import defaultdict
 from collections.abc import Generator
 from typing import Any
 
@@ -61,6 +62,58 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         defect = subject.implementation.known_defects().get(item.stash[ASKED]["property"])
         if defect is not None and subject.precision in defect.precisions and subject.backend in defect.backends:
             item.add_marker(pytest.mark.xfail(strict=True, reason=f"{defect.reason} {defect.link}".strip()))
+
+
+UNTESTED = pytest.StashKey[dict[str, set[str]]]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Note the properties of each implementation that was asked for, of which none has been tested yet."""
+    untested = session.config.stash[UNTESTED] = defaultdict(set)
+    for item in session.items:
+        if (subject := subject_of(item)) is not None and subject.implementation in item.config.option.implementation:
+            untested[f"{subject.implementation.technique}={subject.implementation.name}"].add(item.nodeid)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """A property that passed or failed was tested; one that is not provided was not."""
+    told = report.when == "call" or report.failed
+    if told and (not report.skipped or hasattr(report, "wasxfail")):
+        TESTED.add(report.nodeid)
+
+
+TESTED: set[str] = set()
+"""The properties of this session that passed or failed."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, Any, Any]:
+    """Nothing tested is no success."""
+    if session.exitstatus == pytest.ExitCode.OK and _nothing_of(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    return (yield)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: pytest.ExitCode, config: pytest.Config
+) -> None:
+    """Name the implementations of which nothing was tested."""
+    done = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    for name, count in _nothing_of(config).items() if done else ():
+        terminalreporter.write_line(
+            f"--implementation {name}: nothing of it was tested: all {count} properties say that what they need is not "
+            f"provided; their reasons are below",
+            red=True,
+        )
+
+
+def _nothing_of(config: pytest.Config) -> dict[str, int]:
+    """The implementations that were asked for and of which no property passed or failed, and how many there were."""
+    minutes: Any = config.pluginmanager.get_plugin("touchstone-minutes")
+    left = {item.nodeid for item in minutes.left} if minutes else set()
+    asked = {name: items - left for name, items in config.stash.get(UNTESTED, {}).items()}
+    return {name: len(items) for name, items in asked.items() if items and items.isdisjoint(TESTED)}
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)

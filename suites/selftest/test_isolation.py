@@ -22,7 +22,6 @@ SAID = {
     "spins_in_call": "ProcessDied: the process worked for 12 s of processor time and did not come back, and was ended",
     "crashes_in_call": "ProcessDied: the process was killed by SIGSEGV",
     "exits_in_call": "ProcessDied: the process ended with status 3",
-    "incomplete": "misbehaving:incomplete does not provide",
 }
 """How the message of a property begins or what it contains, by contender."""
 
@@ -45,10 +44,9 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict
 
 @pytest.mark.parametrize("contender", SAID)
 def test_every_property_says_what_happened(contender: str, rows: dict[tuple[str, str], dict[str, Any]]) -> None:
-    expected = "not provided" if contender == "incomplete" else "failed"
     for name in PROPERTIES:
         row = rows[contender, name]
-        assert row["outcome"] == expected
+        assert row["outcome"] == "failed"
         assert SAID[contender] in row["message"]
     if contender in ("hangs_in_call", "spins_in_call", "crashes_in_call"):
         assert "misbehaving.py" in rows[contender, SURVIVED]["message"], "where it hung or crashed is named"
@@ -66,7 +64,6 @@ def test_the_rows_say_how_hard_was_looked(rows: dict[tuple[str, str], dict[str, 
     assert 0 < drawn["worst_error"] <= 1
     assert (fixed["examples"], fixed["discarded"], fixed["worst_error"]) == (1, 0, None)
     assert "examples" not in rows["crashes_in_call", SURVIVED]
-    assert "examples" not in rows["incomplete", SURVIVED]
 
 
 def test_a_kill_leaves_no_temporary_file(tmp_path: Path) -> None:

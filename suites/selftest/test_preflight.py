@@ -1,0 +1,89 @@
+"""A user's module is looked at before anything else: one line says what is wrong, and nothing tested is no success."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from suites.implementations import ROOT, implementation, techniques
+from suites.preflight import check, contract
+
+MODULES = {
+    "needs_more": "import no_such_library\n",
+    "is_cut": "def cosine(step:\n",
+    "raises": "raise RuntimeError('no licence\\nsecond line')\n",
+    "ends": "import os\nos._exit(3)\n",
+    "crashes": "import ctypes\nctypes.string_at(0)\n",
+    "misspells": "def cosines(step, *, peak, steps, floor=0.0): ...\ndef smooth(): ...\n",
+    "is_another": "import json\n",
+    "offers_little": "class Schedule: ...\n",
+    "is_right": "from reference.schedules import *\n",
+}
+SAID = {
+    "needs_more": r"it cannot be imported: ModuleNotFoundError: No module named 'no_such_library' \(.*, line 1\)$",
+    "is_cut": r"it cannot be imported: SyntaxError: ",
+    "raises": r"it cannot be imported: RuntimeError: no licence \(.*, line 1\)$",
+    "ends": "it cannot be imported: its import ended the process",
+    "crashes": "it cannot be imported: its import ended the process",
+    "misspells": "it has none of the names of the contract, reference/schedules.py: .* has: cosines, smooth",
+    "is_another": "it has none of the names of the contract, .*nearest that it has: none",
+}
+
+
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, source in MODULES.items():
+        (tmp_path / f"{name}_here.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_a_module_that_cannot_work_is_refused_in_one_line(name: str, modules: Path) -> None:
+    """Wrong variant: every property fails, or is skipped, one after the other."""
+    assert modules
+    with pytest.raises(pytest.UsageError, match=SAID[name]) as error:
+        check(implementation("schedules", f"{name}_here"))
+    assert str(error.value).startswith(f"--implementation schedules={name}_here: ")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.isolated("keras")
+@pytest.mark.parametrize("name", MODULES.keys() - SAID.keys())
+def test_a_module_that_offers_something_is_tested(name: str, modules: Path) -> None:
+    assert modules
+    check(implementation("schedules", f"{name}_here"))
+
+
+def test_every_technique_has_a_contract() -> None:
+    """Wrong variant: names that come from the reference's parts are not seen."""
+    assert all(contract(technique) for technique in techniques())
+    assert {"Schedule", "cosine", "RangeTest"} <= set(contract("schedules"))
+
+
+def session(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "suites/properties/test_schedules.py",
+        *arguments,
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=500)
+
+
+def test_nothing_tested_is_no_success(modules: Path) -> None:
+    """Wrong variant: 43 skipped, exit 0."""
+    chosen = ["--implementation", "schedules=offers_little_here", "-k", "cosine"]
+    done = session(modules, *chosen)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout[-2000:]
+    assert "schedules=offers_little_here: nothing of it was tested: all" in done.stdout
+    refused = session(modules, "--implementation", "schedules=is_another_here")
+    assert refused.returncode == pytest.ExitCode.USAGE_ERROR
+    assert refused.stderr.startswith("ERROR: --implementation schedules=is_another_here: it has none of the names")
+    assert "passed" not in refused.stdout
