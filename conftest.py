@@ -15,13 +15,13 @@ from hypothesis import settings as hypothesis_settings
 from benchmarks.contenders import Variant, parse, settings
 from benchmarks.harness import host, machine
 from benchmarks.workload import BUDGETS
-from reports.run_folder import RunFolder, RunFolderError, canonical_hash, now
+from reports.run_folder import RunFolderError, canonical_hash, now
 from suites import preflight, promises, provenance
 from suites.implementations import BACKENDS, DEVICES, PRECISIONS, SCALES, Implementation, implementation, techniques
 from suites.isolation import Isolation, default_workers, workers
 from suites.minutes import Minutes
 from suites.progress import Progress
-from suites.recording import FOLDER, MEASURED, folder_of
+from suites.recording import FOLDER, MEASURED, SessionFolder, folder_of
 
 EXAMPLES = {"quick": 10, "standard": 50, "paper": 200}
 """Examples that Hypothesis draws per property, by scale."""
@@ -205,10 +205,10 @@ def configure_hypothesis(config: pytest.Config) -> None:
         hypothesis_settings.load_profile("touchstone")
 
 
-def open_results(config: pytest.Config) -> RunFolder:
+def open_results(config: pytest.Config) -> SessionFolder:
     """The run folder of ``--results``, begun or continued."""
     try:
-        return RunFolder.resume(config.option.results, facts(config.option.scale, config.option.device))
+        return SessionFolder.resume(config.option.results, facts(config.option.scale, config.option.device))
     except RunFolderError as error:
         raise pytest.UsageError(str(error)) from None
 

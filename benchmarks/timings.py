@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.results import Result, Round, replay
-from reports.run_folder import Row, RunFolder
+from reports.run_folder import Row, RunFolder, foreign, own
 
 FACTS = ("loops", "items", "traces", "start_s", "build_s", "first_call_s", "call_s", "memory", "warm_up", "profile")
 """The fields of an entry that are facts of its heats."""
@@ -41,7 +41,9 @@ class Timings:
     def __init__(self, folder: RunFolder | None) -> None:
         self._folder = folder
         kept = folder.timings_file() if folder else {}
-        self._entries: dict[str, Row] = {each["extra_info"]["key"]: each for each in kept.pop("benchmarks", [])}
+        self._foreign = foreign(kept)
+        self._entries: dict[str, Row] = {each["extra_info"]["key"]: each for each in own(kept)}
+        kept.pop("benchmarks", None)
         self._failures: dict[str, Row] = {each["key"]: each for each in kept.pop("failures", [])}
         self._races: dict[str, Row] = kept.pop("races", {})
         self._header: Row = kept
@@ -68,7 +70,7 @@ class Timings:
     def write(self) -> None:
         """Replace the file, if there is anything new."""
         if self._folder and not self._written:
-            entries = {"benchmarks": [*self._entries.values()], "failures": [*self._failures.values()]}
+            entries = {"benchmarks": [*self._foreign, *self._entries.values()], "failures": [*self._failures.values()]}
             self._folder.write_timings({**self._header, **entries, "races": self._races})
             self._written = True
 

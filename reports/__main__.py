@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports.run_folder import RunFolder, RunFolderError
-
 if TYPE_CHECKING:
     from reports.cards import Card
 
@@ -16,28 +14,35 @@ PAGE = "index.html"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make a report; returns 0, or 2 when a folder cannot be read.
+    """Make a report; returns 0, or 2 when a folder cannot be read or the report not be written.
 
     The report's path is the last line printed.
     """
     options = _parser().parse_args(arguments)
+    from reports.files import refuse_link
+    from reports.run_folder import RunFolder, RunFolderError  # not for --help: its schema takes a tenth of a second
+
     try:
         for path in options.runs:
             RunFolder.open(path)  # refuse before anything heavy is imported
-        return _report(options.runs, options.output or options.runs[0] / "report")
+        output = options.output or options.runs[0] / "report"
+        if not options.output:
+            refuse_link(output)  # a folder that came from elsewhere does not say where to write
+        return _report(options.runs, output)
     except RunFolderError as error:
         sys.stderr.write(f"python -m reports: {error}\n")
         return 2
 
 
 def _report(runs: Sequence[Path], output: Path) -> int:
+    from reports.files import write_whole
     from reports.page import Page, render_page  # pandas and matplotlib take a second: not for --help
     from reports.tables import read
 
     tables = read(runs)
-    output.mkdir(parents=True, exist_ok=True)
-    tables.write(output)
-    (output / PAGE).write_text(render_page(tables), encoding="utf-8")
+    write_whole(output, {**tables.files(), PAGE: render_page(tables).encode()})
+    for note in tables.notes:
+        sys.stderr.write(f"python -m reports: {note}\n")
     _summarize(Page(tables).cards)
     sys.stdout.write(f"{output / PAGE}\n")
     return 0

@@ -1,32 +1,46 @@
 """The run folder: plain files in which a run's results are written as they come, and from which reports are made.
 
-The format is described in ``ARCHITECTURE.md`` and known only here. Rows are never rewritten: JSON lines are appended
-and forced to disk one by one, and ``timings.json`` is replaced atomically, so that a run killed at any moment loses
-nothing that it had measured. Only the standard library is imported.
+The format is described in ``ARCHITECTURE.md`` and known only here and in ``reports/schema.py``, by which every row is
+checked where it is written and where it is read. Rows are never rewritten: JSON lines are appended and forced to disk
+one by one, and ``timings.json`` is replaced atomically, so that a run killed at any moment loses nothing that it had
+measured. One session writes a folder at a time.
 """
 
 import hashlib
 import json
 import math
-import os
-import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
+
+from pydantic_core import from_json
+
+from reports import schema
+from reports.files import (
+    LOCK,
+    UNFINISHED,
+    Lock,
+    RunFolderError,
+    append_line,
+    read,
+    refuse_link,
+    tidy,
+    told,
+    whole_lines,
+    write_whole,
+)
 
 FORMAT = 1
 PROPERTIES = "properties.jsonl"
 TRIALS = "trials.jsonl"
 TIMINGS = "timings.json"
 RUN = "run.json"
+RACES = "races"
 
 Row = dict[str, Any]
-
-
-class RunFolderError(Exception):
-    """A run folder is missing, of another format or another machine's, or holds a line that cannot be read."""
 
 
 def now() -> str:
@@ -45,14 +59,20 @@ def key_of(asked: Mapping[str, Any]) -> str:
     return canonical_hash(dict(asked))
 
 
-def finite_or_null(value: Any) -> Any:
-    """The value with every float that JSON cannot hold (NaN, infinities) replaced by ``None``, however deep."""
+def storable(value: Any) -> Any:
+    """The value with what JSON cannot hold replaced, however deep.
+
+    Numbers that are not finite become ``None``; half of a pair of surrogates, which no file can hold as text, its
+    escape.
+    """
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
     if isinstance(value, Mapping):
-        return {str(key): finite_or_null(item) for key, item in value.items()}
+        return {storable(str(key)): storable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [finite_or_null(item) for item in value]
+        return [storable(item) for item in value]
     return value
 
 
@@ -61,6 +81,7 @@ class RunFolder:
     """One run's folder; `open` it to read, `resume` it to write."""
 
     path: Path
+    _lock: Lock | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -70,14 +91,12 @@ class RunFolder:
             RunFolderError: there is no run here, or it is of a format that this version does not know.
         """
         folder = cls(Path(path))
-        if not (folder.path / RUN).is_file():
+        if read(folder.path / RUN) is None:
             raise RunFolderError(
                 f"{path} is not a run folder: it has no {RUN}. Make one with `tox run -e report`, "
                 f"or name the folder that `--results` was given."
             )
-        found = folder.run.get("format")
-        if found != FORMAT:
-            raise RunFolderError(f"{path} has run format {found!r}; this version of Touchstone reads format {FORMAT}")
+        folder.run  # noqa: B018 - it says what is wrong with it
         return folder
 
     @classmethod
@@ -89,49 +108,83 @@ class RunFolder:
             facts: the fields of ``run.json`` but ``format``, ``created`` and ``sessions``.
 
         Raises:
-            RunFolderError: the folder holds results of another machine or environment, or other files.
+            RunFolderError: another session writes it; it holds results of another machine or environment, or other
+                files, or what cannot be read.
         """
-        folder = cls(Path(path))
-        if (folder.path / RUN).is_file():
-            known = cls.open(path).run
-            for layer in ("machine", "environment"):
-                if known[f"{layer}_hash"] != facts[f"{layer}_hash"]:
-                    changes = _differences(known[layer], facts[layer])
-                    raise RunFolderError(
-                        f"{path} was measured in another {layer} ({changes}). "
-                        f"Choose a new folder with --results, or delete this one."
-                    )
-            folder.write_run({**known, **facts, "created": known["created"]})
-            for path in folder.path.glob("**/*.jsonl"):  # the journals of races too
-                _drop_torn_line(path)
+        path = Path(path)
+        with told(path):
+            if read(path / RUN) is None and path.exists() and (not path.is_dir() or any(map(_foreign, path.iterdir()))):
+                raise RunFolderError(f"{path} exists and is not a run folder; choose another with --results")
+            folder = cls(path, Lock.of(path, now()))
+            tidy(path, (RUN, TIMINGS))
+        if read(path / RUN) is None:
+            folder.write_run({"format": FORMAT, "created": now(), **facts, "sessions": []})
             return folder
-        if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
-            raise RunFolderError(f"{path} exists and is not a run folder; choose another with --results")
-        folder.path.mkdir(parents=True, exist_ok=True)
-        folder.write_run({"format": FORMAT, "created": now(), **facts, "sessions": []})
+        known = folder.run
+        for layer in ("machine", "environment"):
+            if known[f"{layer}_hash"] != facts[f"{layer}_hash"]:
+                changes = _differences(known[layer], facts[layer])
+                raise RunFolderError(
+                    f"{path} was measured in another {layer} ({changes}). "
+                    f"Choose a new folder with --results, or delete this one."
+                )
+        folder.check()
+        folder.write_run({**known, **facts, "created": known["created"]})
         return folder
+
+    def check(self) -> None:
+        """Read all of it, so that damage is told before anything is measured.
+
+        Raises:
+            RunFolderError: something cannot be read, or is a symbolic link.
+        """
+        journals = sorted((self.path / RACES).glob("*.jsonl"))
+        for path in (*(self.path / name for name in (RUN, PROPERTIES, TRIALS, TIMINGS, RACES)), *journals):
+            refuse_link(path)
+        for name in (PROPERTIES, TRIALS, *(f"{RACES}/{path.name}" for path in journals)):
+            self.rows(name)
+        self.timings_file()
 
     @property
     def run(self) -> Row:
         """``run.json``: the machine, the environment and the sessions."""
-        return dict(json.loads((self.path / RUN).read_text(encoding="utf-8")))
+        path = self.path / RUN
+        run = _parse(read(path) or b"", f"{path}")
+        found = run.get("format") if isinstance(run, dict) else None
+        if isinstance(run, dict) and (found != FORMAT or isinstance(found, bool)):
+            raise RunFolderError(
+                f"{self.path} has run format {found!r}; this version of Touchstone reads format {FORMAT}"
+            )
+        _require(schema.Run, run, f"{path}")
+        return dict(run)
 
     def write_run(self, run: Mapping[str, Any]) -> None:
         """Replace ``run.json`` atomically."""
-        write_atomically(self.path / RUN, json.dumps(run, indent=2) + "\n")
+        kept = storable(run)
+        _require(schema.Run, kept, f"{self.path / RUN}")
+        write_whole(self.path, {RUN: (json.dumps(kept, indent=2) + "\n").encode()})
 
     def append(self, name: str, row: Mapping[str, Any]) -> None:
-        """Add one row to ``properties.jsonl``, ``trials.jsonl`` or a race's journal, and force it to disk."""
-        line = json.dumps(finite_or_null(row), separators=(",", ":"), allow_nan=False) + "\n"
-        path = self.path / name
-        path.parent.mkdir(exist_ok=True)
-        with path.open("ab", buffering=0) as file:  # one write, so that lines of several processes never mix
-            file.write(line.encode())
-            os.fsync(file.fileno())
+        """Add one row to ``properties.jsonl``, ``trials.jsonl`` or a race's journal, and force it to disk.
+
+        Raises:
+            NotWrittenError: there is no room, or no permission.
+            RunFolderError: the row is not one of its kind; nothing is written.
+        """
+        kept, path = storable(row), self.path / name
+        _require(_model(name), kept, f"{path}, new row")
+        refuse_link(path.parent)
+        append_line(path, (json.dumps(kept, separators=(",", ":"), allow_nan=False) + "\n").encode())
 
     def rows(self, name: str) -> list[Row]:
         """The rows of a JSON-lines file; a line torn by a kill, which can only be the last, is left out."""
-        return list(_lines(self.path / name))
+        path, model = self.path / name, _model(name)
+        rows = []
+        for number, line in enumerate(whole_lines(read(path) or b"").split(b"\n")[:-1], start=1):
+            where = f"{path}, line {number}"
+            rows.append(_parse(line, where))
+            _require(model, rows[-1], where)
+        return rows
 
     def properties(self) -> list[Row]:
         """One row per property, implementation, precision, backend and device, oldest first."""
@@ -144,11 +197,16 @@ class RunFolder:
     def timings_file(self) -> Row:
         """``timings.json`` whole, or an empty object where nothing has been timed."""
         path = self.path / TIMINGS
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+        content = read(path)
+        if content is None:
+            return {}
+        file = _parse(content, f"{path}")
+        _check_timings(file, path)
+        return dict(file)
 
     def timings(self) -> list[Row]:
         """The timed contenders, as pytest-benchmark entries with all samples."""
-        return list(self.timings_file().get("benchmarks", []))
+        return own(self.timings_file())
 
     def failures(self) -> list[Row]:
         """The contenders that did not finish, each with its reason."""
@@ -156,51 +214,82 @@ class RunFolder:
 
     def write_timings(self, timings: Mapping[str, Any]) -> None:
         """Replace ``timings.json`` atomically."""
-        write_atomically(self.path / TIMINGS, json.dumps(finite_or_null(timings), indent=1, allow_nan=False) + "\n")
+        kept = storable(timings)
+        _check_timings(kept, self.path / TIMINGS)
+        write_whole(self.path, {TIMINGS: (json.dumps(kept, indent=1, allow_nan=False) + "\n").encode()})
+
+    def notes(self, timings: Mapping[str, Any]) -> list[str]:
+        """What is left out of what is read, a sentence each; given what `timings_file` holds."""
+        notes = []
+        for name in (PROPERTIES, TRIALS):
+            content = read(self.path / name) or b""
+            if content != whole_lines(content):
+                notes.append(
+                    f"{self.path / name}: the last line is unfinished and is left out; its session was killed while it "
+                    f"wrote, or is writing now."
+                )
+        if others := foreign(timings):
+            names = ", ".join(str(entry.get("name")) for entry in others[:3]) + (" ..." if len(others) > 3 else "")
+            entries = "1 entry is" if len(others) == 1 else f"{len(others)} entries are"
+            notes.append(f"{self.path / TIMINGS}: {entries} of no contender and left out ({names}).")
+        return notes
 
     def keys(self) -> set[str]:
         """The keys of all rows that need not be measured again; contenders that failed are tried again."""
-        rows = self.properties() + self.trials()
-        rows += [row for row in self.failures() if row.get("outcome") == "not provided"]  # nothing went wrong
-        return {row["key"] for row in rows} | {entry["extra_info"]["key"] for entry in self.timings()}
+        rows, file = self.properties() + self.trials(), self.timings_file()
+        rows += [row for row in file.get("failures", []) if row.get("outcome") == "not provided"]  # nothing went wrong
+        return {row["key"] for row in rows} | {entry["extra_info"]["key"] for entry in own(file)}
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader, or a crash, sees the old text or the new one and never a mixture."""
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as file:
-        written = Path(file.name)
-        try:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-            written.chmod(0o644)
-            written.replace(path)
-        except BaseException:
-            written.unlink(missing_ok=True)
-            raise
+def own(timings: Mapping[str, Any]) -> list[Row]:
+    """The entries of a ``timings.json`` that are contenders."""
+    return [entry for entry in timings.get("benchmarks", []) if not schema.is_foreign(entry)]
 
 
-def _lines(path: Path) -> Iterator[Row]:
-    if not path.is_file():
-        return
-    text = path.read_text(encoding="utf-8", errors="replace")
-    for number, line in enumerate(text.splitlines(keepends=True), start=1):
-        if not line.endswith("\n"):
-            return  # torn: the process was killed while it wrote this line
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError as error:
-            raise RunFolderError(f"{path}, line {number}, is not JSON ({error}); remove that line") from None
+def foreign(timings: Mapping[str, Any]) -> list[Row]:
+    """The entries that pytest-benchmark wrote for somebody else."""
+    return [entry for entry in timings.get("benchmarks", []) if schema.is_foreign(entry)]
 
 
-def _drop_torn_line(path: Path) -> None:
-    """Remove the unfinished last line that a kill may leave, so that the next row starts on a line of its own."""
-    whole = path.read_bytes().rpartition(b"\n")
-    if whole[2]:
-        with path.open("rb+") as file:
-            file.truncate(len(whole[0]) + len(whole[1]))
+def _foreign(path: Path) -> bool:
+    """Whether a session that was killed when it began cannot have left this behind."""
+    return path.name != LOCK and not path.name.startswith(UNFINISHED)
+
+
+def _model(name: str) -> type[schema.Model]:
+    models: dict[str, type[schema.Model]] = {PROPERTIES: schema.Property, TRIALS: schema.Trial}
+    return models.get(name, schema.JournalEntry)
+
+
+_ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|(u[dD][89a-fA-F]\w\w)|.)", re.DOTALL)
+"""An escape of JSON; of a lone surrogate where the group matches."""
+
+
+def _parse(content: bytes, where: str) -> Any:
+    """What JSON says. Lone surrogates, which rows of earlier versions may have, become their escapes as text."""
+    if rb"\u" in content:
+        content = _ESCAPE.sub(lambda found: b"\\" * bool(found[1]) + found[0], content)
+    try:
+        return from_json(content, allow_inf_nan=False)
+    except ValueError as error:
+        what = "remove that line" if ", line" in where else "mend it, or put a copy in its place"
+        raise RunFolderError(f"{where}, is not JSON ({error}); {what}") from None
+
+
+def _require(model: type[schema.Model], value: Any, where: str) -> None:
+    if found := schema.fault(model, value):
+        raise RunFolderError(f"{where}: {found}; mend it, or remove it")
+
+
+def _check_timings(file: Any, path: Path) -> None:
+    _require(schema.TimingsFile, file, f"{path}")
+    for name, model, rows in (
+        ("benchmarks", schema.Timing, file.get("benchmarks", [])),
+        ("failures", schema.Failure, file.get("failures", [])),
+    ):
+        for number, row in enumerate(rows):
+            if name == "failures" or not schema.is_foreign(row):
+                _require(model, row, f"{path}, {name}.{number}")
 
 
 def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:

@@ -12,9 +12,10 @@ from pathlib import Path
 import pandas as pd
 
 from reports import comparisons, conditions, left_out, rates, rows, scaling, training
+from reports.fields import LARGEST
 from reports.places import Run, machine_of, names_of
 from reports.rows import ASKED
-from reports.run_folder import Row, RunFolder
+from reports.run_folder import Row, RunFolder, own
 
 KEPT = ("when", "key", "command", "source")
 
@@ -82,6 +83,7 @@ class Tables:
         caught: by technique and property, the wrong variants that the property catches.
         claims: the definition of every claim that has trials, by (technique, claim).
         floors: by machine, the smallest ratio that its A/A races could tell from noise.
+        notes: what of the folders was left out, a sentence each.
     """
 
     runs: Sequence[Run]
@@ -91,18 +93,18 @@ class Tables:
     caught: dict[str, dict[str, list[str]]]
     claims: dict[tuple[str, str], Row] = field(default_factory=dict)
     floors: dict[str, float] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     def __getitem__(self, name: str) -> pd.DataFrame:
         return self.frames[name]
 
-    def write(self, folder: Path) -> list[Path]:
-        """Write every table as CSV and as Parquet; returns the paths."""
-        paths = []
+    def files(self) -> dict[str, bytes]:
+        """Every table as CSV and as Parquet, by the name of its file."""
+        files = {}
         for name, frame in self.frames.items():
-            paths += [folder / f"{name}.csv", folder / f"{name}.parquet"]
-            frame.to_csv(paths[-2], index=False)
-            frame.to_parquet(paths[-1], index=False)
-        return paths
+            files[f"{name}.csv"] = frame.to_csv(index=False).encode()
+            files[f"{name}.parquet"] = frame.to_parquet(index=False)
+        return files
 
 
 def read(paths: Iterable[Path]) -> Tables:
@@ -119,9 +121,7 @@ def read(paths: Iterable[Path]) -> Tables:
     trials = _latest((run, row) for run, folder in both for row in folder.trials())
     timed = [(run, folder.timings_file()) for run, folder in both]
     entries = _latest(
-        (run, entry["extra_info"] | {"data": entry["stats"]["data"]})
-        for run, file in timed
-        for entry in file.get("benchmarks", [])
+        (run, entry["extra_info"] | {"data": entry["stats"]["data"]}) for run, file in timed for entry in own(file)
     )
     failures = _unfinished(timed, entries)
     held = {row["key"] for kind in (properties, trials, entries, failures) for _, row in kind}
@@ -148,7 +148,7 @@ def read(paths: Iterable[Path]) -> Tables:
         "conditions": watched,
         "host": [row for run in {run.path: run for run in runs}.values() for row in conditions.of_host(run)],
         "exponents": [rows.exponent_row(exponent) for exponent in exponents],
-        "training": training.courses(rows.trial(run, row) | {"series": row.get("series")} for run, row in trials),
+        "training": training.courses(rows.trial(run, row) | {"series": _series(row)} for run, row in trials),
         "claims": comparisons.claims(trial_rows, definitions),
         "trials": trial_rows,
         "failures": [rows.failure_row(run, row) for run, row in failures],
@@ -165,7 +165,9 @@ def read(paths: Iterable[Path]) -> Tables:
     titles = {name: facts.get("title", name) for name, facts in techniques.items()}
     promises = {name: facts.get("promises", []) for name, facts in techniques.items()}
     caught = {name: facts.get("caught", {}) for name, facts in techniques.items()}
-    return Tables(runs, frames, titles, promises, caught, definitions, ratios.floors)
+    notes = [note for folder, (_, file) in zip(folders, timed, strict=True) for note in folder.notes(file)]
+    notes = list(dict.fromkeys(notes))
+    return Tables(runs, frames, titles, promises, caught, definitions, ratios.floors, notes)
 
 
 def _unfinished(timed: Iterable[tuple[Run, Row]], entries: Iterable[tuple[Run, Row]]) -> list[tuple[Run, Row]]:
@@ -185,3 +187,12 @@ def _latest(rows: Iterable[tuple[Run, Row]]) -> list[tuple[Run, Row]]:
     for run, row in sorted(rows, key=lambda pair: pair[1]["when"]):  # stable: later lines win within a second
         newest[_identity(run, row)] = run, row
     return list(newest.values())
+
+
+def _series(row: Row) -> dict[str, list[float | None]]:
+    return {name: [_usable(value) for value in values] for name, values in (row.get("series") or {}).items()}
+
+
+def _usable(value: float | None) -> float | None:
+    """A number that can be computed with; one that is larger than any has diverged."""
+    return value if value is not None and abs(value) <= LARGEST else None

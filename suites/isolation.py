@@ -105,7 +105,7 @@ class Group:
             os.kill(self.pid, signal.SIGABRT)  # upon which faulthandler says where it is, and it ends
 
     def receive(self) -> None:
-        """Take a message from the process: a report, that an item is through, or that the process has ended."""
+        """Take a message from the process: a report, that an item is through, why to stop, or that it has ended."""
         try:
             message = pickle.loads(self.pipe.recv_bytes())
         except (EOFError, ConnectionResetError):
@@ -114,6 +114,8 @@ class Group:
         if message is None:
             self.done += 1
             self.watch.begin()
+        elif isinstance(message, str):
+            pytest.exit(message)
         else:
             self.reports[self.done].append(message)
 
@@ -157,7 +159,11 @@ def run(items: list[pytest.Item], pipe: Connection, log: int) -> NoReturn:
     items[0].session._setupstate.teardown_exact(items[0])
     for item, following in itertools.pairwise([*items, None]):
         assert item is not None
-        config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        try:
+            config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        except pytest.exit.Exception as stop:  # it is the session that is to stop, and not this process alone
+            pipe.send_bytes(pickle.dumps(str(stop)))
+            os._exit(0)
         pipe.send_bytes(pickle.dumps(None))
     os._exit(0)  # taking a framework down in good order takes seconds, and there is nothing to put in order
 

@@ -1,21 +1,58 @@
 """How a pytest session writes its rows: the run folder, what each item was asked, and the command that repeats it."""
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
+from reports.files import NotWrittenError
 from reports.run_folder import RunFolder, key_of, now
 
-FOLDER = pytest.StashKey[RunFolder | None]()
+FOLDER = pytest.StashKey["SessionFolder | None"]()
 MEASURED = pytest.StashKey[int]()
 ASKED = pytest.StashKey[Mapping[str, Any]]()
 
 Asked = Callable[[pytest.Item], dict[str, Any] | None]
 
 
-def folder_of(config: pytest.Config) -> RunFolder | None:
+@dataclass(frozen=True)
+class SessionFolder(RunFolder):
+    """The run folder of a pytest session: where nothing can be written any more, the session stops, and says so once.
+
+    What was measured since is not recorded as anything; a rerun measures it.
+    """
+
+    _stopped: list[str] = field(default_factory=list, repr=False, compare=False)
+
+    def append(self, name: str, row: Mapping[str, Any]) -> None:
+        """Add one row."""
+        with self._or_stop():
+            super().append(name, row)
+
+    def write_run(self, run: Mapping[str, Any]) -> None:
+        """Replace ``run.json``."""
+        with self._or_stop():
+            super().write_run(run)
+
+    def write_timings(self, timings: Mapping[str, Any]) -> None:
+        """Replace ``timings.json``."""
+        with self._or_stop():
+            super().write_timings(timings)
+
+    @contextmanager
+    def _or_stop(self) -> Iterator[None]:
+        try:
+            yield
+        except NotWrittenError as error:
+            if not self._stopped:
+                self._stopped.append(str(error))
+                pytest.exit(str(error))
+
+
+def folder_of(config: pytest.Config) -> SessionFolder | None:
     """The run folder that ``--results`` named, or ``None`` where nothing is kept."""
     return config.stash.get(FOLDER, None)
 
