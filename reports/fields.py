@@ -21,6 +21,8 @@ def _plain(value: Any) -> Any:
         raise ValueError("expected a finite number")
     if value is not None and not isinstance(value, str | int | float):
         raise ValueError("expected text, a number, true, false or null")
+    if isinstance(value, int) and value.bit_length() > 63:
+        raise ValueError("expected a number of at most 63 bits")
     return value
 
 

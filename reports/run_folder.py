@@ -152,9 +152,7 @@ class RunFolder:
         run = _parse(read(path) or b"", f"{path}")
         found = run.get("format") if isinstance(run, dict) else None
         if isinstance(run, dict) and (found != FORMAT or isinstance(found, bool)):
-            raise RunFolderError(
-                f"{self.path} has run format {found!r}; this version of Touchstone reads format {FORMAT}"
-            )
+            raise RunFolderError(f"{path} has run format {found!r}; this version of Touchstone reads format {FORMAT}")
         _require(schema.Run, run, f"{path}")
         return dict(run)
 

@@ -1,0 +1,131 @@
+"""Whatever a run folder has become, reading it ends with a report or with one line, and resuming it with one line."""
+
+import contextlib
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+
+from reports.__main__ import main
+from reports.run_folder import PROPERTIES, TIMINGS, TRIALS, Row, RunFolder, RunFolderError
+from suites.selftest import broken_folders
+from suites.selftest.broken_folders import FILES, Damage, broken, damages
+
+SHARE = 48
+"""One in so many of the damages to fields is tried; those to bytes, lines and places all are."""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return broken_folders.whole_folder(tmp_path_factory.mktemp("whole") / "run").path
+
+
+def chosen(whole: Path, file: str) -> list[Damage]:
+    """The same damages every time, spread over all fields and values."""
+    of_file = [damage for damage in damages(whole) if damage.file == file]
+    drawn = [int.from_bytes(hashlib.sha256(damage.name.encode()).digest()[:8]) % SHARE for damage in of_file]
+    return [damage for damage, at in zip(of_file, drawn, strict=True) if " is " not in damage.name or at == 0]
+
+
+def facts_of(folder: RunFolder) -> Row:
+    return {name: value for name, value in folder.run.items() if name not in ("format", "created", "sessions")}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_broken_folder_is_shown_or_refused_in_one_line(
+    whole: Path, file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = facts_of(RunFolder(whole))
+    ended: dict[int, int] = {}
+    for damage in chosen(whole, file):
+        path = broken(whole, tmp_path / "run", damage)
+        code = main([str(path), "--output", str(tmp_path / "report")])
+        said = capsys.readouterr().err
+        ended[code] = ended.get(code, 0) + 1
+        if code == 2:
+            assert said.count("\n") == 1, damage.name
+            assert f"{path / file}" in said, damage.name
+        else:
+            assert code == 0, damage.name
+        with contextlib.suppress(RunFolderError):
+            RunFolder.resume(path, facts)
+    assert ended[2] > 20
+    assert ended[0] > 5 or file == "run.json"
+
+
+def test_every_field_that_a_report_needs_is_missed(whole: Path, tmp_path: Path) -> None:
+    """A field that is gone, or of another type, is named; that of an optional one is not."""
+    said = {}
+    for field, value in (("extra_info.key", 3), ("extra_info.race", None), ("stats.data", [0.1, -0.1]), ("stats", 1)):
+        where: tuple[object, ...] = ("benchmarks", 0, *field.split("."))
+        path = broken(whole, tmp_path / "run", Damage("", TIMINGS, broken_folders.replaced(where, value)))
+        with pytest.raises(RunFolderError) as error:
+            RunFolder(path).timings()
+        said[field] = str(error.value)
+        assert f"{path / TIMINGS}, benchmarks.0: {field}" in said[field]
+    assert "stats.data.1: Input should be greater than or equal to 0" in said["stats.data"]
+
+
+@pytest.mark.parametrize("sample", ["NaN", "null", "0", "-0.5", "1e300"])
+def test_a_time_that_no_clock_shows_is_refused(whole: Path, tmp_path: Path, sample: str) -> None:
+    """It had become an interval from 0 to infinity, without a word."""
+    path = tmp_path / "run"
+    shutil.copytree(whole, path)
+    text = (path / TIMINGS).read_text(encoding="utf-8")
+    first = repr(RunFolder(whole).timings()[0]["stats"]["data"][0])
+    (path / TIMINGS).write_text(text.replace(first, sample, 1), encoding="utf-8")
+    assert first in text
+    assert main([str(path)]) == 2
+
+
+def test_a_line_separator_within_a_row_ends_no_line(whole: Path, tmp_path: Path) -> None:
+    """It had dropped every row behind it."""
+    path = tmp_path / "run"
+    shutil.copytree(whole, path)
+    content = (path / PROPERTIES).read_text(encoding="utf-8")
+    for character in ("\u2028", "\u2029", "\x85"):
+        content = content.replace('"statement":"', f'"statement":"{character}', 1)
+    (path / PROPERTIES).write_text(content, encoding="utf-8")
+    assert len(RunFolder(path).properties()) == len(RunFolder(whole).properties())
+
+
+def test_entries_of_other_programs_are_left_out_with_a_note_and_kept(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """pytest-benchmark compares them all, so somebody may have put theirs there."""
+    path = tmp_path / "run"
+    shutil.copytree(whole, path)
+    folder = RunFolder(path)
+    file = folder.timings_file()
+    others: list[Row] = [
+        {"name": "test_mine", "fullname": "test_mine", "stats": {"mean": 0.1}, "extra_info": {}},
+        {"name": "test_yours", "stats": {}, "extra_info": {"branch": "main"}},
+    ]
+    folder.write_timings(file | {"benchmarks": [others[0], *file["benchmarks"], others[1]]})
+    assert folder.timings() == file["benchmarks"]
+    assert main([str(path)]) == 0
+    note = "2 entries are of no contender and left out (test_mine, test_yours)"
+    assert capsys.readouterr().err.count(note) == 1
+    assert note in (path / "report" / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_metric_beyond_all_numbers_has_diverged(whole: Path, tmp_path: Path) -> None:
+    """It had overflowed in the middle of an interval."""
+    path = tmp_path / "run"
+    shutil.copytree(whole, path)
+    folder = RunFolder(path)
+    (path / TRIALS).unlink()
+    for row in RunFolder(whole).trials():
+        folder.append(TRIALS, row | {"metrics": {"loss": 1e300, "gradient": -1e300}, "series": {"loss": [1e300, 1.0]}})
+    assert main([str(path)]) == 0
+
+
+def test_a_row_that_is_none_of_its_kind_is_not_written(whole: Path, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    shutil.copytree(whole, path)
+    folder, before = RunFolder(path), (path / PROPERTIES).read_bytes()
+    row = folder.properties()[0]
+    with pytest.raises(RunFolderError, match=r"new row: outcome: Input should be 'passed', 'failed' or 'not provided'"):
+        folder.append(PROPERTIES, row | {"outcome": "perhaps"})
+    assert (path / PROPERTIES).read_bytes() == before
