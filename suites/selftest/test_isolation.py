@@ -66,6 +66,21 @@ def test_the_rows_say_how_hard_was_looked(rows: dict[tuple[str, str], dict[str, 
     assert "examples" not in rows["crashes_in_call", SURVIVED]
 
 
+def test_what_stops_the_session_stops_it_from_within_a_process_too(tmp_path: Path) -> None:
+    """It had ended that process alone, which then counted as one that its item had not survived."""
+    tests = (
+        "import pytest\n@pytest.mark.isolated\ndef test_stop(): pytest.exit('enough is enough')\n\ndef test_b(): pass\n"
+    )
+    (tmp_path / "test_stop.py").write_text(tests, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-c", "pyproject.toml", "-p", "conftest", "-p", "no:cacheprovider", "-q"]
+    command += [str(tmp_path / "test_stop.py")]
+    session = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100)
+    assert session.returncode == pytest.ExitCode.INTERRUPTED, session.stdout + session.stderr
+    assert "Exit: enough is enough" in session.stdout
+    assert "ProcessDied" not in session.stdout
+    assert "passed" not in session.stdout
+
+
 def test_a_kill_leaves_no_temporary_file(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "suites/properties/test_additive_attention.py", "-p", "no:cacheprovider"]
     session = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"TMPDIR": str(tmp_path)}, stdout=subprocess.DEVNULL)
