@@ -22,7 +22,7 @@ from reports.statistics import (
 from reports.verdicts import Speed
 
 RATIO_COLUMNS = (
-    *("place", "technique", "device", "scale", "workload", "parameters", "operation", "seed"),
+    *("place", "technique", "device", "scale", "workload", "parameters", "operation", "seed", "race"),
     *("implementation", "backend", "precision", "variation", "baseline", "baseline_backend", "baseline_precision"),
     *("ratio", "low", "high", "p", "q", "slower_share", "units", "basis", "verdict", "key"),
     *("baseline_key", "memory_ratio", "memory_low", "memory_high", "memory_verdict"),
@@ -69,7 +69,7 @@ CONTROLS = ("control-matmul", "control-copy")
 REFERENCE = "reference"
 PLAIN = "float32"
 
-_RACE = ("place", "technique", "device", "scale", "workload", "parameters", "operation", "seed")
+_WORK = ("place", "technique", "device", "scale", "workload", "parameters", "operation", "seed")
 _SETTING = ("place", "technique", "claim", "implementation", "backend", "precision", "device", "scale")
 
 Sample = tuple[Row, Rounds]
@@ -96,11 +96,19 @@ class Ratios:
 
 
 def ratios(samples: Iterable[Sample]) -> Ratios:
-    """Compare timings with each other. False discoveries are controlled over all but the A/A races together."""
+    """Compare timings of one race with each other, and add ``apart`` to their rows.
+
+    Contenders of two races never took turns, and whatever changed from the one to the other would be in their ratio and
+    not in its interval. Where what a timing would be compared with ran in another race only, ``apart`` is true, and
+    there is no ratio. False discoveries are controlled over all but the A/A races together.
+    """
     races: dict[tuple[Any, ...], list[Sample]] = defaultdict(list)
+    works: dict[tuple[Any, ...], list[Sample]] = defaultdict(list)
     for row, rounds in samples:
+        row["apart"] = False
         if row["implementation"] not in CONTROLS:
             races[_race(row)].append((row, rounds))
+            works[_work(row)].append((row, rounds))
     implementations: list[Row] = []
     precisions: list[Row] = []
     again: list[Row] = []
@@ -109,6 +117,8 @@ def ratios(samples: Iterable[Sample]) -> Ratios:
             row = sample[0]
             if against := _baseline(race, row):
                 (again if row["implementation"] == AGAIN else implementations).append(_compare(sample, against))
+            elif row["implementation"] != REFERENCE or row["variation"]:  # a reference is its race's baseline
+                row["apart"] = _baseline(works[_work(row)], row) is not None
             mixed = row["precision"] != PLAIN and row["implementation"] != AGAIN and not row["variation"]
             plain = _of(race, row["implementation"], row, PLAIN) if mixed else None
             if plain and plain[0]["backend"] == row["backend"]:
@@ -128,8 +138,12 @@ def ratios(samples: Iterable[Sample]) -> Ratios:
     return Ratios(implementations, precisions, again, floors)
 
 
+def _work(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in _WORK)
+
+
 def _race(row: Row) -> tuple[Any, ...]:
-    return tuple(row[name] for name in _RACE)
+    return (*_work(row), row["race"])
 
 
 def _floors(
@@ -156,7 +170,8 @@ def _baseline(race: Sequence[Sample], row: Row) -> Sample | None:
         return _of(race, REFERENCE, row, precision)
     home = min((sample[0]["backend"] for sample in race), key=_backend_order)
     if row["backend"] != home:
-        return _of(race, REFERENCE, row | {"backend": home}, precision)
+        at_home = _of(race, REFERENCE, row | {"backend": home}, precision)
+        return at_home if at_home and at_home[0]["backend"] == home else None  # which may lack this precision
     return _of(race, WITHOUT, row, precision)
 
 

@@ -159,7 +159,7 @@ class Operation(Model):
 
     name: str
     share: float
-    dtype: str
+    dtype: str | None = None
 
 
 class Profile(Model):
@@ -180,6 +180,7 @@ class Fact(Model):
     call_s: fields.Seconds | None = None
     warm_up: list[fields.Seconds | None] | None = None
     memory: Memory | None = None
+    profile: Profile | None = None
 
 
 class ContenderRow(Row, Fact):
@@ -192,7 +193,6 @@ class ContenderRow(Row, Fact):
     cost: Cost | None = None
     joules: list[fields.Joules | None] | None = None
     why_faster: str | None = None
-    profile: Profile | None = None
     stopped: str | None = None
 
 
@@ -262,6 +262,7 @@ class JournalEntry(Model):
     block: fields.Count | None = None
     rounds: list[Annotated[fields.JournalRound, Strict(False)]] = []
     facts: dict[str, Fact] = {}
+    stopped: dict[str, str] = {}
 
     @model_validator(mode="after")
     def _rounds_have_a_block(self) -> Self:
@@ -310,6 +311,7 @@ class Technique(Model):
 
     title: fields.Name
     promises: list[dict[str, Any]] | None = None
+    caught: dict[str, list[str]] | None = None
 
 
 class LeftOut(Model):

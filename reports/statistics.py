@@ -32,7 +32,7 @@ class Interval:
         units: how many independent units the interval rests on.
         basis: what a unit is: ``heats``, ``seeds``; ``blocks`` or ``rounds`` where there was one heat only, so that
             differences between processes are not in the interval; ``a heat`` where they are, as other ratios of the run
-            show them; ``separate heats`` for contenders not raced together.
+            show them.
     """
 
     estimate: float
@@ -112,20 +112,6 @@ def t_interval(values: Sequence[float] | Floats, basis: str, null: float = 0.0) 
     return _t(mean, float(sample.std(ddof=1)) / math.sqrt(units), units - 1, units, basis, null)
 
 
-def welch_interval(first: Floats, second: Floats, basis: str) -> Interval:
-    """Interval of mean(first) - mean(second) for unpaired samples of unequal variance (Welch, Biometrika 34, 1947)."""
-    if min(len(first), len(second)) == 0:
-        return Interval(math.nan, -math.inf, math.inf, 1.0, 0, basis)
-    mean, units = float(first.mean() - second.mean()), min(len(first), len(second))
-    if units == 1:
-        return Interval(mean, -math.inf, math.inf, 1.0, 1, basis)
-    shares = [float(sample.var(ddof=1)) / len(sample) for sample in (first, second)]
-    total = sum(shares)
-    spread = sum(share**2 / (len(sample) - 1) for share, sample in zip(shares, (first, second), strict=True))
-    degrees = total**2 / spread if spread > 0 else math.inf  # Welch-Satterthwaite
-    return _t(mean, math.sqrt(total), degrees, units, basis, 0.0)
-
-
 def _t(mean: float, error: float, degrees: float, units: int, basis: str, null: float) -> Interval:
     if error == 0:
         return Interval(mean, mean, mean, float(mean == null), units, basis)
@@ -166,11 +152,11 @@ def step_ratio(contender: Rounds, baseline: Rounds) -> Interval:
     which shrugs off disturbed ones, be they nearly half, then the mean over heats with its t interval. A way is a
     shorter time than a block, and seldomer disturbed: where a host changes its speed every few turns, this halves the
     variance of a heat. With fewer than two common heats, the interval is taken over the ways of the blocks instead and
-    its basis says so: it leaves out how processes differ from each other. Contenders of different races share no
-    blocks; their heats are compared as independent samples.
+    its basis says so: it leaves out how processes differ from each other. Contenders of two races have no ratio.
+
+    Raises:
+        ValueError: they did not run in one race.
     """
-    if contender.race != baseline.race:
-        return welch_interval(_heat_logs(contender), _heat_logs(baseline), "separate heats").exp()
     heats, differences = _differences(contender, baseline, _way_codes)
     distinct = np.unique(heats)
     if len(distinct) < 2:
@@ -209,8 +195,6 @@ def slower_share(contender: Rounds, baseline: Rounds) -> float | None:
     An effect size that asks nothing of the distribution: 0.5 for what is level, 1 for what is slower in every block
     (the paired form of the probability of superiority, Grissom, Journal of Applied Psychology 79, 1994).
     """
-    if contender.race != baseline.race:
-        return None
     _, differences = _differences(contender, baseline, _block_codes)
     return float(np.mean((np.sign(differences) + 1) / 2)) if len(differences) else None
 
@@ -317,15 +301,13 @@ def _inverse_trigamma(value: float) -> float:
     return y
 
 
-def _heat_logs(rounds: Rounds) -> Floats:
-    return np.array([np.median(np.log(rounds.seconds[rounds.heat == heat])) for heat in np.unique(rounds.heat)])
-
-
 Codes = NDArray[np.int64]
 
 
 def _differences(contender: Rounds, baseline: Rounds, codes: Callable[[Rounds], Codes]) -> tuple[Codes, Floats]:
     """Heat and difference of mean log seconds of every block, or way of one, that both ran: two arrays, (units,)."""
+    if contender.race != baseline.race:
+        raise ValueError(f"races {contender.race!r} and {baseline.race!r}: what took no turns is not compared")
     (own, means), (others, other_means) = (_mean_logs(each, codes(each)) for each in (contender, baseline))
     common, ours, theirs = np.intersect1d(own, others, assume_unique=True, return_indices=True)
     return common // _WAYS, means[ours] - other_means[theirs]

@@ -33,7 +33,7 @@ COLUMNS = {
         *("seconds", "examples", "discarded", "worst_error"),
     ),
     "timings": (
-        *("place", *ASKED, "variation", "workload", "parameters", "operation", "seed", "race"),
+        *("place", *ASKED, "variation", "workload", "parameters", "operation", "seed", "race", "apart"),
         *("seconds", "low", "high", "basis", "heats", "rounds", "loops", "items", "first_call_s", "build_s", "traces"),
         *("memory_bytes", "baseline_bytes", "device_memory_bytes", "joules"),
         *rates.COLUMNS,
@@ -118,7 +118,7 @@ def read(paths: Iterable[Path]) -> Tables:
     runs = [Run(folder.path, places[machine_of(folder.run)], folder.run) for folder in folders]
     both = list(zip(runs, folders, strict=True))
     properties = _latest((run, row) for run, folder in both for row in folder.properties())
-    trials = _latest((run, row) for run, folder in both for row in folder.trials())
+    trials = _latest((run, _usable(row)) for run, folder in both for row in folder.trials())
     timed = [(run, folder.timings_file()) for run, folder in both]
     entries = _latest(
         (run, entry["extra_info"] | {"data": entry["stats"]["data"]}) for run, file in timed for entry in own(file)
@@ -148,7 +148,7 @@ def read(paths: Iterable[Path]) -> Tables:
         "conditions": watched,
         "host": [row for run in {run.path: run for run in runs}.values() for row in conditions.of_host(run)],
         "exponents": [rows.exponent_row(exponent) for exponent in exponents],
-        "training": training.courses(rows.trial(run, row) | {"series": _series(row)} for run, row in trials),
+        "training": training.courses(rows.trial(run, row) | {"series": row.get("series")} for run, row in trials),
         "claims": comparisons.claims(trial_rows, definitions),
         "trials": trial_rows,
         "failures": [rows.failure_row(run, row) for run, row in failures],
@@ -170,6 +170,16 @@ def read(paths: Iterable[Path]) -> Tables:
     return Tables(runs, frames, titles, promises, caught, definitions, ratios.floors, notes)
 
 
+def _usable(trial: Row) -> Row:
+    """A trial of numbers that can be computed with: one that is larger than any has diverged, and counts as missing."""
+
+    def usable(value: float | None) -> float | None:
+        return value if value is not None and abs(value) <= LARGEST else None
+
+    series = {name: [usable(value) for value in values] for name, values in (trial.get("series") or {}).items()}
+    return trial | {"metrics": {name: usable(value) for name, value in trial["metrics"].items()}, "series": series}
+
+
 def _unfinished(timed: Iterable[tuple[Run, Row]], entries: Iterable[tuple[Run, Row]]) -> list[tuple[Run, Row]]:
     """The failures of contenders that no later attempt finished."""
     finished = {_identity(run, row) for run, row in entries}
@@ -187,12 +197,3 @@ def _latest(rows: Iterable[tuple[Run, Row]]) -> list[tuple[Run, Row]]:
     for run, row in sorted(rows, key=lambda pair: pair[1]["when"]):  # stable: later lines win within a second
         newest[_identity(run, row)] = run, row
     return list(newest.values())
-
-
-def _series(row: Row) -> dict[str, list[float | None]]:
-    return {name: [_usable(value) for value in values] for name, values in (row.get("series") or {}).items()}
-
-
-def _usable(value: float | None) -> float | None:
-    """A number that can be computed with; one that is larger than any has diverged."""
-    return value if value is not None and abs(value) <= LARGEST else None

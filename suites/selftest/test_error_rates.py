@@ -276,4 +276,3 @@ def test_the_share_of_slower_blocks_is_an_effect_size() -> None:
     assert slower_share(slower, usual) == 1.0
     assert slower_share(usual, slower) == 0.0
     assert slower_share(usual, usual) == 0.5
-    assert slower_share(Rounds("another", seconds, heat, block), usual) is None

@@ -5,7 +5,7 @@ import math
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from reports.__main__ import main
 from reports.page import render_page
 from reports.plot_kinds import Curve, Curves, Dot, Forest
 from reports.plots import render, round_ticks
-from reports.run_folder import PROPERTIES, TRIALS
+from reports.run_folder import PROPERTIES, TRIALS, key_of
 from reports.statistics import Interval
 from reports.verdicts import Speed, Verdict
 from suites.selftest import synthetic_races as races
@@ -199,6 +199,75 @@ def test_two_machines_are_merged_and_never_compared(run: Path, tmp_path: Path) -
     text = render_page(merged)
     assert text.count("B: Another CPU, 2 cores") > 2
     assert "(B)" in text
+
+
+def raced(path: Path, *sessions: dict[races.Named, float], backends: Sequence[str] = ()) -> tables.Tables:
+    """A folder in which each session raced some contenders on the same work, an hour apart."""
+    folder, entries = synthetic.begin(path), []
+    for number, times in enumerate(sessions):
+        for entry in races.race(np.random.default_rng(number), "residual", "w", {}, "train", times):
+            info = entry["extra_info"]
+            info["asked"] |= {"backend": backends[number]} if backends else {}
+            info |= {
+                "key": key_of(info["asked"]),
+                "race": f"race-{number}",
+                "when": f"2026-01-01T{10 + number}:00:00+00:00",
+            }
+            entries.append(entry)
+    folder.write_timings({"benchmarks": entries, "failures": []})
+    return tables.read([path])
+
+
+def test_contenders_that_raced_apart_have_no_ratio_and_the_page_says_so(tmp_path: Path) -> None:
+    """Wrong variant: a ratio over the reference of an hour ago, whose interval knows nothing of that hour."""
+    first: dict[races.Named, float] = {(name, "float32"): 0.02 for name in ("reference", "keras")}
+    later: dict[races.Named, float] = {(name, "float32"): 0.03 for name in ("reference", "mine", "again")}
+    read = raced(tmp_path / "run", first, later)
+    assert sorted(read["timings"]["implementation"]) == ["again", "keras", "mine", "reference"]
+    assert read["ratios"]["implementation"].tolist() == ["mine"]
+    assert read["noise"]["race"].tolist() == ["race-1"]
+    assert read["timings"].set_index("implementation")["apart"].to_dict() == {
+        "again": False,
+        "keras": True,
+        "mine": False,
+        "reference": False,
+    }
+    assert render_page(read).count(">raced apart<") == 1
+
+
+def test_two_backends_that_raced_apart_are_not_compared_and_nothing_with_itself(tmp_path: Path) -> None:
+    """Torch's reference in a precision that JAX lacks had a ratio to itself, 1.00 [1.00, 1.00]."""
+    jax: dict[races.Named, float] = {("reference", "float32"): 0.02, ("keras", "float32"): 0.03}
+    torch: dict[races.Named, float] = jax | {("reference", "mixed_bfloat16"): 0.01, ("without", "float32"): 0.01}
+    read = raced(tmp_path / "run", jax, torch, backends=("jax", "torch"))
+    for name in ("ratios", "precision", "noise"):
+        assert (read[name]["backend"] == read[name]["baseline_backend"]).all()
+        assert (read[name]["key"] != read[name]["baseline_key"]).all()
+    compared = read["ratios"][["backend", "implementation", "precision", "baseline"]].to_numpy().tolist()
+    assert sorted(compared) == [
+        ["jax", "keras", "float32", "reference"],
+        ["torch", "keras", "float32", "reference"],
+        ["torch", "reference", "float32", "without"],
+    ]
+    assert read["precision"][["backend", "precision"]].to_numpy().tolist() == [["torch", "mixed_bfloat16"]]
+    assert not read["timings"]["apart"].any()
+
+
+def test_backends_of_one_race_are_compared_with_the_first_and_none_with_itself(tmp_path: Path) -> None:
+    """The first may lack a precision; another backend is then no stand-in for it."""
+    folder, entries = synthetic.begin(tmp_path / "run"), []
+    times: dict[races.Named, float] = {("reference", "float32"): 0.02, ("reference", "mixed_bfloat16"): 0.01}
+    for backend in ("tensorflow", "jax", "torch"):
+        for entry in races.race(np.random.default_rng(0), "residual", "w", {}, "train", times):
+            info = entry["extra_info"]
+            info["asked"]["backend"] = backend
+            info["key"] = key_of(info["asked"])
+            if backend != "tensorflow" or info["asked"]["precision"] == "float32":
+                entries.append(entry)
+    folder.write_timings({"benchmarks": entries, "failures": []})
+    ratios = tables.read([folder.path])["ratios"]
+    compared = ratios[["backend", "precision", "baseline_backend"]].to_numpy().tolist()
+    assert sorted(compared) == [["jax", "float32", "tensorflow"], ["torch", "float32", "tensorflow"]]
 
 
 @pytest.mark.parametrize("parts", ["", "properties", "timings", "failures", "trials", "properties failures"])
