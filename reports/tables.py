@@ -174,7 +174,7 @@ def _usable(trial: Row) -> Row:
     """A trial of numbers that can be computed with: one that is larger than any has diverged, and counts as missing."""
 
     def usable(value: float | None) -> float | None:
-        return value if value is not None and abs(value) <= LARGEST else None
+        return float(value) if value is not None and abs(value) <= LARGEST else None
 
     series = {name: [usable(value) for value in values] for name, values in (trial.get("series") or {}).items()}
     return trial | {"metrics": {name: usable(value) for name, value in trial["metrics"].items()}, "series": series}
