@@ -65,6 +65,8 @@ def test_race(
             f"{contender.implementation.name} failed at {result.failure.phase}: {result.failure}", pytrace=False
         )
     benchmark.group = contender.group
+    where = f"-{contender.scale}-{contender.backend}-{contender.device}]"  # trackers tell entries apart by their names
+    benchmark.name, benchmark.fullname = (f"{n.removesuffix(']')}{where}" for n in (benchmark.name, benchmark.fullname))
     benchmark.params = {"contender": str(contender)}  # pytest-benchmark keeps what JSON can hold
     cost = costs.of(contender)
     facts = summary(result) | ({"cost": vars(cost)} if cost else {})

@@ -211,6 +211,9 @@ def test_entries_are_those_of_the_format(history: History) -> None:
         info = entry["extra_info"]
         assert entry["group"] == RACE == "/".join(info["asked"][n] for n in ("technique", "workload", "operation"))
         assert info["key"] == key_of(info["asked"])
+        told = "-".join(str(info["asked"][n]) for n in ("implementation", "precision", "scale", "backend", "device"))
+        file = "benchmarks/bench_additive_attention.py"
+        assert entry["fullname"] == f"{file}::{entry['name']}" == f"{file}::test_race[{ITEMS}-{told}]"
         assert info["memory"]["peak_bytes"] > info["memory"]["baseline_bytes"] > 1 << 20
         assert info["call_s"] > 0
         assert info["start_s"] > 0
@@ -233,7 +236,7 @@ def test_pytest_benchmark_compares_the_file(history: History) -> None:
     assert compared.returncode == 0, compared.stderr
     assert f"benchmark '{RACE}': {len(FINISHERS)} tests" in compared.stdout
     for name in ("reference", "without"):
-        assert f"test_race[{ITEMS}-{name}-float32]" in compared.stdout
+        assert f"test_race[{ITEMS}-{name}-float32-quick-tensorflow-cpu]" in compared.stdout
 
 
 @given(st.lists(st.floats(min_value=0, max_value=1e6), min_size=1))
