@@ -129,6 +129,7 @@ class RunFolder:
                     f"Choose a new folder with --results, or delete this one."
                 )
         folder.check()
+        folder._drop_recorded_journals()
         folder.write_run({**known, **facts, "created": known["created"]})
         return folder
 
@@ -138,12 +139,28 @@ class RunFolder:
         Raises:
             RunFolderError: something cannot be read, or is a symbolic link.
         """
-        journals = sorted((self.path / RACES).glob("*.jsonl"))
-        for path in (*(self.path / name for name in (RUN, PROPERTIES, TRIALS, TIMINGS, RACES)), *journals):
-            refuse_link(path)
-        for name in (PROPERTIES, TRIALS, *(f"{RACES}/{path.name}" for path in journals)):
+        for name in (RUN, PROPERTIES, TRIALS, TIMINGS, RACES, *self.journals()):
+            refuse_link(self.path / name)
+        for name in (PROPERTIES, TRIALS, *self.journals()):
             self.rows(name)
         self.timings_file()
+
+    def journals(self) -> list[str]:
+        """The names of the journals of races that are under way, or were when their session was killed."""
+        return sorted(f"{RACES}/{path.name}" for path in (self.path / RACES).glob("*.jsonl"))
+
+    def _drop_recorded_journals(self) -> None:
+        """Remove the journals whose rounds `TIMINGS` all holds: a kill came between its writing and their removal."""
+        file = self.timings_file()
+        held = {(e["extra_info"]["key"], heat) for e in own(file) for heat in e["extra_info"]["heat"]}
+        held |= {(row["key"], each["heat"]) for row in file.get("failures", []) for each in row.get("rounds") or []}
+        for name in self.journals():
+            journal = self.rows(name)
+            if {(key, row["heat"]) for row in journal for key, *_ in row.get("rounds", [])} <= held:
+                (self.path / name).unlink()
+        races = self.path / RACES
+        if races.is_dir() and not any(races.iterdir()):
+            races.rmdir()
 
     @property
     def run(self) -> Row:

@@ -357,7 +357,8 @@ def fault(model: type[Model], value: Any) -> str | None:
     except ValidationError as error:
         first, *others = error.errors(include_url=False, include_input=False, include_context=False)
         where = ".".join(str(part) for part in first["loc"])
-        said = first["msg"].removeprefix("Value error, ")
+        an_object = first["type"] in ("model_type", "dict_type")
+        said = "expected an object" if an_object else first["msg"].removeprefix("Value error, ")
         more = f" (and {len(others)} more)" if others else ""
         return ": ".join(part for part in (where, said) if part) + more
     return None

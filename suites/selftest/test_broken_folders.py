@@ -3,12 +3,16 @@
 import contextlib
 import hashlib
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks.harness import machine
 from reports.__main__ import main
-from reports.run_folder import PROPERTIES, TIMINGS, TRIALS, Row, RunFolder, RunFolderError
+from reports.run_folder import PROPERTIES, TIMINGS, TRIALS, Row, RunFolder, RunFolderError, canonical_hash
+from suites.implementations import ROOT
 from suites.selftest import broken_folders
 from suites.selftest.broken_folders import FILES, Damage, broken, damages
 
@@ -52,6 +56,23 @@ def test_a_broken_folder_is_shown_or_refused_in_one_line(
             RunFolder.resume(path, facts)
     assert ended[2] > 20
     assert ended[0] > 5 or file == "run.json"
+
+
+def test_a_session_refuses_a_damaged_folder_in_one_line(whole: Path, tmp_path: Path) -> None:
+    """It had ended in an INTERNALERROR of a hundred lines, after everything was collected."""
+    path = tmp_path / "run"
+    shutil.copytree(whole, path)
+    run = RunFolder(path).run
+    hardware, software = machine.machine(), machine.environment()
+    hashes = {"machine_hash": canonical_hash(hardware), "environment_hash": canonical_hash(software)}
+    RunFolder(path).write_run(run | {"machine": hardware, "environment": software} | hashes)
+    with (path / PROPERTIES).open("ab") as file:
+        file.write(b"null\n")
+    command = [sys.executable, "-m", "pytest", "suites/properties/test_residual.py", "--results", str(path), "-q"]
+    session = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert session.returncode == pytest.ExitCode.USAGE_ERROR, session.stdout + session.stderr
+    lines = [line for line in session.stderr.splitlines() if line]
+    assert lines == [f"ERROR: {path / PROPERTIES}, line 9: expected an object; mend it, or remove it"]
 
 
 def test_every_field_that_a_report_needs_is_missed(whole: Path, tmp_path: Path) -> None:

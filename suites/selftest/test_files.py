@@ -187,6 +187,26 @@ def test_resuming_removes_what_a_killed_session_left(tmp_path: Path) -> None:
     ]
 
 
+def test_a_journal_goes_once_the_timings_hold_all_of_its_rounds(tmp_path: Path) -> None:
+    """Wrong variant: gone when they hold its heats, of which another contender's rounds are in the journal alone."""
+    folder = synthetic.write_run(tmp_path / "run", parts="timings")
+    info = folder.timings()[0]["extra_info"]
+    row = {"heat": info["heat"][-1], "block": 0, "rounds": [[info["key"], 0.1, None]]}
+    journals = {
+        "races/held.jsonl": row,
+        "races/heat.jsonl": row | {"heat": 99},
+        "races/contender.jsonl": row | {"rounds": [[info["key"], 0.1, None], ["another", 0.1, None]]},
+    }
+    for name, entry in journals.items():
+        folder.append(name, entry)
+    RunFolder.resume(folder.path, facts_of(folder))
+    assert folder.journals() == ["races/contender.jsonl", "races/heat.jsonl"]
+    for name in folder.journals():
+        (folder.path / name).unlink()
+    RunFolder.resume(folder.path, facts_of(folder))
+    assert not (folder.path / "races").exists()
+
+
 def test_a_session_that_was_killed_when_it_began_is_begun_again(tmp_path: Path) -> None:
     path = tmp_path / "run"
     (path / f"{UNFINISHED}abcd1234").mkdir(parents=True)

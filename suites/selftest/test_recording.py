@@ -20,6 +20,7 @@ from benchmarks.bench_additive_attention import WORKLOADS
 from benchmarks.harness.plan import PLANS
 from benchmarks.harness.results import Round
 from benchmarks.races import Recorded
+from benchmarks.timings import Timings
 from reports.run_folder import Row, RunFolder, key_of
 from suites.implementations import ROOT
 
@@ -249,6 +250,19 @@ def test_a_recorded_clock_plays_every_duration_exactly(durations: list[float]) -
         shown.append(clock() - began)
     assert shown == durations
     assert json.loads(json.dumps(shown)) == durations
+
+
+def test_entries_of_other_programs_stay_in_the_file(history: History, tmp_path: Path) -> None:
+    """A session that continues the folder had ended in a KeyError."""
+    facts: Row = {key: value for key, value in history.folder.run.items() if key not in ("format", "created")}
+    folder, entry = RunFolder.resume(tmp_path / "run", facts), history.folder.timings()[0]
+    mine: Row = {"name": "test_mine", "fullname": "test_mine", "stats": {}, "extra_info": {}}
+    folder.write_timings({"benchmarks": [mine], "machine_info": {}})
+    timings = Timings(folder)
+    timings.put({}, entry)
+    timings.write()
+    assert folder.timings_file()["benchmarks"] == [mine, entry]
+    assert folder.timings() == [entry]
 
 
 def test_the_journal_of_a_torn_block_is_continued(history: History, tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_half_of_a_pair_of_surrogates_is_kept_as_its_escape(folder: RunFolder) -
 @pytest.mark.parametrize("torn", ['{"key": "c", "ask', '{"key": "c"}', "\x80"])
 def test_a_torn_last_line_is_left_out_and_the_next_row_stands_alone(folder: RunFolder, name: str, torn: str) -> None:
     made: dict[str, Row] = {"properties.jsonl": next(property_rows()), "trials.jsonl": trial("a")}
-    row = made.get(name, {"heat": 0, "facts": {}})
+    row = made.get(name, {"heat": 0, "block": 0, "rounds": [["k", 0.1, None]]})
     rows = [row | {"number": number} for number in range(2)]
     for row in rows:
         folder.append(name, row)
