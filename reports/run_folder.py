@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from pydantic_core import from_json
 
-from reports import schema
+from reports import run_schema, schema
 from reports.files import (
     LOCK,
     UNFINISHED,
@@ -170,13 +170,13 @@ class RunFolder:
         found = run.get("format") if isinstance(run, dict) else None
         if isinstance(run, dict) and (found != FORMAT or isinstance(found, bool)):
             raise RunFolderError(f"{path} has run format {found!r}; this version of Touchstone reads format {FORMAT}")
-        _require(schema.Run, run, f"{path}")
+        _require(run_schema.Run, run, f"{path}")
         return dict(run)
 
     def write_run(self, run: Mapping[str, Any]) -> None:
         """Replace ``run.json`` atomically."""
         kept = storable(run)
-        _require(schema.Run, kept, f"{self.path / RUN}")
+        _require(run_schema.Run, kept, f"{self.path / RUN}")
         write_whole(self.path, {RUN: (json.dumps(kept, indent=2) + "\n").encode()})
 
     def append(self, name: str, row: Mapping[str, Any]) -> None:

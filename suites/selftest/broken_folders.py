@@ -26,6 +26,24 @@ VALUES: tuple[Any, ...] = (
 """What a field is replaced by."""
 
 
+PROMISE: Row = {
+    "kind": "speed",
+    "statement": "It is faster.",
+    "label": "",
+    "races": {
+        "workloads": ["resnet*"],
+        "operations": ["train"],
+        "does": "{workload}",
+        "instead": "it",
+        "over": "without",
+    },
+    "claim": "shortcuts_carry",
+    "properties": ["counts_are_exact"],
+    "costs": "",
+    "commands": {"races": "tox run -e test"},
+}
+
+
 @dataclass(frozen=True)
 class Damage:
     """One way to break a folder.
@@ -47,7 +65,8 @@ def whole_folder(path: Path) -> RunFolder:
     run = folder.run
     left_out = {"kind": "race", "name": "a", "keys": ["k"], "command": "pytest"}
     run["sessions"][0] |= {"minutes": 3.5, "left_out": [left_out]}
-    run["techniques"]["residual"]["promises"] = [{"promise": "quality"}]
+    run["techniques"]["residual"]["caught"] = {"counts_are_exact": ["counts_wrongly"]}
+    run["techniques"]["residual"]["promises"] = [PROMISE]
     folder.write_run(run)
     for row in list(property_rows())[:24:3]:
         folder.append(PROPERTIES, row | {"examples": 10, "discarded": 1, "worst_error": 0.25})
