@@ -138,13 +138,16 @@ def test_a_session_that_finds_no_room_stops_with_one_line_and_is_continued(tmp_p
     command = [sys.executable, "-m", "pytest", "suites/properties/test_additive_attention.py", "-q", "-p"]
     command += ["no:cacheprovider", "--implementation", "additive_attention=reference", "--results", str(folder.path)]
 
-    def session(size: int) -> subprocess.CompletedProcess[str]:
+    def session(size: int, *options: str) -> subprocess.CompletedProcess[str]:
         with full_disk(size):
-            return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+            return subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True, check=False)
 
     _, limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    stopped = session(5000)
-    first = folder.properties()
+    session(limit, "--collect-only")
+    # Far more than any other file of the session, so that it is this one that finds no room.
+    folder.append(PROPERTIES, next(synthetic.property_rows()) | {"message": "long " * 100_000})
+    stopped = session((folder.path / PROPERTIES).stat().st_size + 3000)
+    _, *first = folder.properties()
     assert stopped.returncode == pytest.ExitCode.INTERRUPTED, stopped.stdout + stopped.stderr
     assert stopped.stdout.count("could not be written: File too large") == 1
     assert "INTERNALERROR" not in stopped.stdout + stopped.stderr
@@ -152,8 +155,9 @@ def test_a_session_that_finds_no_room_stops_with_one_line_and_is_continued(tmp_p
     assert {row["outcome"] for row in first} == {"passed"}
     finished = session(limit)
     assert finished.returncode == 0, finished.stdout
-    assert folder.properties()[: len(first)] == first
-    assert len(folder.properties()) == len(folder.keys()) > len(first)
+    _, *rows = folder.properties()
+    assert rows[: len(first)] == first
+    assert len({row["key"] for row in rows}) == len(rows) > len(first)
 
 
 def test_a_session_says_once_that_it_cannot_write(tmp_path: Path) -> None:
