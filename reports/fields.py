@@ -1,6 +1,5 @@
 """What the fields of a run folder's rows can hold, with limits beyond which a report could not compute."""
 
-import math
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -17,8 +16,8 @@ def _time(text: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("expected a finite number")
+    if isinstance(value, float) and not abs(value) <= LARGEST:
+        raise ValueError("expected a number that can be computed with")
     if value is not None and not isinstance(value, str | int | float):
         raise ValueError("expected text, a number, true, false or null")
     if isinstance(value, int) and value.bit_length() > 63:
@@ -49,8 +48,7 @@ Time = Annotated[str, AfterValidator(_time)]
 Whole = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
 Count = Annotated[int, Field(ge=0, lt=1 << 31)]
 Bytes = Annotated[float, Field(ge=0, le=1e18)]
-"""An amount of memory; of work, in `Work`."""
-Work = Annotated[float, Field(ge=0, le=1e30)]
+Work = Annotated[float, Field(ge=0, le=1e18)]
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
 """A duration, of at most thirty years."""
 Step = Annotated[float, Field(ge=1e-12, le=1e9)]

@@ -76,7 +76,7 @@ def scaling(timings: Sequence[Row], title: str) -> Iterator[Curves]:
             value = parameters.get(name)
             others = {key: other for key, other in parameters.items() if key != name}
             family = row["operation"], row["scale"], json.dumps(others)
-            if isinstance(value, int | float) and value > 0:
+            if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
                 label = contender(row) + machine_letter(row)
                 families.setdefault(family, {}).setdefault(label, []).append((value, row))
         for (operation, _, _), lines in families.items():

@@ -157,7 +157,7 @@ def sweeps(timings: Iterable[tuple[Row, T]]) -> Iterator[Sweep[T]]:
         sizes = json.loads(row["parameters"])
         family = [row[name] for name in ("place", "technique", "device", "scale", "operation")]
         for name, size in sizes.items():
-            if isinstance(size, int | float) and size > 0:
+            if isinstance(size, int | float) and not isinstance(size, bool) and size > 0:  # a switch is no size
                 setting = json.dumps({other: value for other, value in sizes.items() if other != name}, sort_keys=True)
                 lines = families.setdefault((*family, name, setting), {})
                 lines.setdefault((contender(row), row["precision"]), {})[size] = size, row, beside

@@ -191,7 +191,7 @@ class ContenderRow(Row, Fact):
     heat: list[fields.Count]
     block: list[fields.Count]
     cost: Cost | None = None
-    joules: list[fields.Joules | None] | None = None
+    joules: list[fields.Joules] | None = None
     why_faster: str | None = None
     stopped: str | None = None
 
