@@ -188,7 +188,8 @@ class RunFolder:
         """
         kept, path = storable(row), self.path / name
         _require(_model(name), kept, f"{path}, new row")
-        refuse_link(path.parent)
+        if path.parent != self.path:  # the folder itself may be a link, which whoever named it has made
+            refuse_link(path.parent)
         append_line(path, (json.dumps(kept, separators=(",", ":"), allow_nan=False) + "\n").encode())
 
     def rows(self, name: str) -> list[Row]:

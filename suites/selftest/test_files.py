@@ -245,6 +245,16 @@ def test_nothing_is_written_through_a_link(tmp_path: Path, name: str) -> None:
     assert link.is_symlink()
 
 
+def test_a_run_folder_may_lie_elsewhere(tmp_path: Path) -> None:
+    """It is named by its user, and disks are of different sizes."""
+    (tmp_path / "large").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "large")
+    folder = synthetic.write_run(tmp_path / "run")
+    RunFolder.resume(folder.path, facts_of(folder)).append("races/0123.jsonl", {"heat": 0})
+    assert main([str(folder.path)]) == 0
+    assert (tmp_path / "large" / "report" / "index.html").is_file()
+
+
 def test_a_report_is_not_written_through_a_link(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = synthetic.write_run(tmp_path / "run", parts="properties")
     precious = tmp_path / "precious"
