@@ -113,7 +113,11 @@ class RunFolder:
         """
         path = Path(path)
         with told(path):
-            if read(path / RUN) is None and path.exists() and (not path.is_dir() or any(map(_foreign, path.iterdir()))):
+            if (
+                read(path / RUN) is None
+                and path.exists()
+                and (not path.is_dir() or any(map(_is_no_remains, path.iterdir())))
+            ):
                 raise RunFolderError(f"{path} exists and is not a run folder; choose another with --results")
             folder = cls(path, Lock.of(path, now()))
             tidy(path, (RUN, TIMINGS))
@@ -198,7 +202,7 @@ class RunFolder:
         rows = []
         for number, line in enumerate(whole_lines(read(path) or b"").split(b"\n")[:-1], start=1):
             where = f"{path}, line {number}"
-            rows.append(_parse(line, where))
+            rows.append(_parse(line, where, "remove that line"))
             _require(model, rows[-1], where)
         return rows
 
@@ -267,7 +271,7 @@ def foreign(timings: Mapping[str, Any]) -> list[Row]:
     return [entry for entry in timings.get("benchmarks", []) if schema.is_foreign(entry)]
 
 
-def _foreign(path: Path) -> bool:
+def _is_no_remains(path: Path) -> bool:
     """Whether a session that was killed when it began cannot have left this behind."""
     return path.name != LOCK and not path.name.startswith(UNFINISHED)
 
@@ -281,15 +285,15 @@ _ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|(u[dD][89a-fA-
 """An escape of JSON; of a lone surrogate where the group matches."""
 
 
-def _parse(content: bytes, where: str) -> Any:
+def _parse(content: bytes, where: str, remedy: str = "mend it, or put a copy in its place") -> Any:
     """What JSON says. Lone surrogates, which rows of earlier versions may have, become their escapes as text."""
     if rb"\u" in content:
         content = _ESCAPE.sub(lambda found: b"\\" * bool(found[1]) + found[0], content)
     try:
         return from_json(content, allow_inf_nan=False)
     except ValueError as error:
-        what = "remove that line" if ", line" in where else "mend it, or put a copy in its place"
-        raise RunFolderError(f"{where}, is not JSON ({error}); {what}") from None
+        at = str(error).replace("at line 1 column", "at column")
+        raise RunFolderError(f"{where}: no JSON, {at}; {remedy}") from None
 
 
 def _require(model: type[schema.Model], value: Any, where: str) -> None:

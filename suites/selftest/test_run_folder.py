@@ -127,7 +127,7 @@ def test_a_line_damaged_elsewhere_is_named(folder: RunFolder) -> None:
     folder.append("trials.jsonl", trial("a"))
     with (folder.path / "trials.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"key": \n{"key": "b"}\n')
-    with pytest.raises(RunFolderError, match=r"trials\.jsonl, line 2, is not JSON .*; remove that line"):
+    with pytest.raises(RunFolderError, match=r"trials\.jsonl, line 2: no JSON, .*; remove that line"):
         folder.trials()
 
 
