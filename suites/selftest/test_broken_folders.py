@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from benchmarks.harness import machine
 from reports.__main__ import main
-from reports.run_folder import PROPERTIES, TIMINGS, TRIALS, Row, RunFolder, RunFolderError, canonical_hash
+from reports.run_folder import PROPERTIES, RUN, TIMINGS, TRIALS, Row, RunFolder, RunFolderError, canonical_hash
 from suites.implementations import ROOT
 from suites.selftest import broken_folders
 from suites.selftest.broken_folders import FILES, Damage, broken, damages
@@ -129,6 +130,47 @@ def test_entries_of_other_programs_are_left_out_with_a_note_and_kept(
     note = "2 entries are of no contender and left out (test_mine, test_yours)"
     assert capsys.readouterr().err.count(note) == 1
     assert note in (path / "report" / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_folder_of_the_first_version_is_read_and_continued(whole: Path, tmp_path: Path) -> None:
+    """It knew fewer fields, and its journals no joules."""
+    path = tmp_path / "run"
+    shutil.copytree(whole, path)
+    run, timings = json.loads((path / RUN).read_text(encoding="utf-8")), RunFolder(whole).timings_file()
+    del run["host"]
+    run["techniques"] = {name: {"title": facts["title"]} for name, facts in run["techniques"].items()}
+    run["sessions"] = [{name: run["sessions"][0][name] for name in ("started", "finished", "exit", "arguments")}]
+    (path / RUN).write_text(json.dumps(run), encoding="utf-8")
+    rows = [{k: v for k, v in row.items() if k not in LATER} for row in RunFolder(whole).properties()]
+    (path / PROPERTIES).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    for entry in timings["benchmarks"]:
+        info = entry["extra_info"]
+        info["memory"] = {name: info["memory"][name] for name in ("peak_bytes", "baseline_bytes")}
+        entry["extra_info"] = {name: value for name, value in info.items() if name not in LATER} | {"retraces": 0}
+    kept = {"benchmarks": timings["benchmarks"], "failures": timings["failures"], "version": "5.1"}
+    (path / TIMINGS).write_text(json.dumps(kept), encoding="utf-8")
+    (path / "races").mkdir()
+    journal = [{"heat": 0, "block": 0, "rounds": [["k", 0.1]]}, {"heat": 0, "facts": {"k": {"traces": 1}}}]
+    (path / "races" / "r.jsonl").write_text("".join(json.dumps(row) + "\n" for row in journal), encoding="utf-8")
+    folder = RunFolder.resume(path, facts_of(RunFolder(path)))
+    assert folder.rows("races/r.jsonl") == journal
+    assert (folder.timings(), folder.properties()) == (timings["benchmarks"], rows)
+    assert main([str(path)]) == 0
+
+
+LATER = (
+    "examples",
+    "discarded",
+    "worst_error",
+    "joules",
+    "warm_up",
+    "cost",
+    "profile",
+    "stopped",
+    "why_faster",
+    "call_s",
+)
+"""Fields that the first version did not write."""
 
 
 def test_a_metric_beyond_all_numbers_has_diverged(whole: Path, tmp_path: Path) -> None:
