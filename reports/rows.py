@@ -30,6 +30,8 @@ def property_row(run: Run, row: Row) -> Row:
     known = row.get("known") or {}
     names = ("statement", "outcome", "message", "example", "seconds", "examples", "discarded", "worst_error")
     beside = {name: row.get(name) for name in names}
+    if beside["worst_error"] is not None:
+        beside["worst_error"] = float(beside["worst_error"])  # JSON may hold a whole number larger than any table does
     return (
         common(run, row)
         | beside
