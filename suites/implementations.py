@@ -34,6 +34,10 @@ class NotProvided(unittest.SkipTest, AttributeError):  # noqa: N818 - it is no e
     """
 
 
+class MissingName(NotProvided):
+    """An implementation lacks a name, whatever would be asked of it."""
+
+
 @dataclass(frozen=True)
 class KnownDefect:
     """A property that a peer is known to break, declared in the peer's ``KNOWN_DEFECTS`` under the property's name.

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from suites.implementations import Implementation, NotProvided
+from suites.implementations import Implementation, MissingName
 
 
 @dataclass(frozen=True)
 class Subject:
     """An implementation at one precision, backend and device.
 
-    ``subject.Name`` is the implementation's ``Name``; a name that it lacks raises `NotProvided`. Layers take the
+    ``subject.Name`` is the implementation's ``Name``; a name that it lacks raises `MissingName`. Layers take the
     precision as their ``dtype``, so that no global policy is touched: ``ResidualBlock(4, dtype=subject.precision)``.
     """
 
@@ -42,7 +42,7 @@ class Subject:
         try:
             return getattr(self.module, name)
         except AttributeError:
-            raise NotProvided(f"{self.implementation.name} does not provide {name}", name=name) from None
+            raise MissingName(f"{self.implementation.name} does not provide {name}") from None
 
     @property
     def compute_dtype(self) -> str:

@@ -12,6 +12,7 @@ little was measured of it shows in its interval, and the result says why.
 """
 
 import contextlib
+import functools
 import itertools
 import json
 import math
@@ -261,10 +262,10 @@ class Race:
         sent, given = time.monotonic(), arguments or {}
         for key in keys:
             self._try(key, workers, operator.methodcaller("send", action, **given.get(key, {})))
-        replies = {key: self._try(key, workers, lambda worker, key=key: self._reply(key, worker, sent)) for key in keys}
+        replies = {key: self._try(key, workers, functools.partial(self._reply, key, sent)) for key in keys}
         return {key: reply for key, reply in replies.items() if reply is not None}
 
-    def _reply(self, key: str, worker: Worker, sent: float) -> Fact:
+    def _reply(self, key: str, sent: float, worker: Worker) -> Fact:
         """A contender's reply to what it was asked at that time, for which it has as long as its patience lasts."""
         left = self.plan.patience_s - self._spent[key] - (time.monotonic() - sent)
         try:

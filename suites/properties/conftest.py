@@ -69,7 +69,8 @@ UNTESTED = pytest.StashKey[dict[str, set[str]]]()
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Note the properties of each implementation that was asked for, of which none has been tested yet."""
-    untested = session.config.stash[UNTESTED] = defaultdict(set)
+    untested: dict[str, set[str]] = defaultdict(set)
+    session.config.stash[UNTESTED] = untested
     for item in session.items:
         if (subject := subject_of(item)) is not None and subject.implementation in item.config.option.implementation:
             untested[f"{subject.implementation.technique}={subject.implementation.name}"].add(item.nodeid)

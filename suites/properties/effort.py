@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import reject
 from hypothesis.errors import Unsatisfiable, UnsatisfiedAssumption
 
-from suites.implementations import NotProvided
+from suites.implementations import MissingName, NotProvided
 from suites.properties import domain, numerics
 
 ENOUGH_OF_A_NAME, ENOUGH = 3, 25
@@ -64,7 +64,7 @@ class Effort:
                 raise
             self.discarded += not self.failed
             self.outside[reason] += 1
-            enough = ENOUGH_OF_A_NAME if getattr(error, "name", None) else ENOUGH
+            enough = ENOUGH_OF_A_NAME if isinstance(error, MissingName) else ENOUGH
             if not self.examples and self.outside[reason] >= enough:
                 raise NotProvided(reason) from None
             reject()

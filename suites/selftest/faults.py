@@ -59,7 +59,7 @@ def step(subject: Any, parameters: Mapping[str, Any], operation: str, seed: int)
         random.Random(f"{seed}/{_built(Path(parameters['builds']))}"),
     )
     hot, clock = Path(parameters["hot"]), Clock()
-    worker.time = clock  # type: ignore[attr-defined]
+    worker.time = clock  # type: ignore[assignment]
 
     def run() -> None:
         # Real steps differ by about 1%; times that are equal to the last digit would have a shape of their own.

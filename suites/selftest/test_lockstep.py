@@ -289,7 +289,7 @@ def test_where_build_times_are_no_results_as_many_build_as_there_are_cores(monke
 PATIENT = replace(PLAN, heats=3, most_heats=3, patience_s=20.0, plain=3.0)
 
 
-def spent_on_the_slow(slow: Mapping[str, float], takes: Mapping[tuple[str, str], float] | None = None) -> float:
+def spent_on_the_slow(slow: dict[str, float], takes: Mapping[tuple[str, str], float] | None = None) -> float:
     """Seconds that a race waits longer, since some contenders are slow."""
     waited = []
     for speeds, actions in ((SPEEDS, {}), (SPEEDS | slow, takes or {})):

@@ -33,17 +33,17 @@ SAID = {
 
 
 @pytest.fixture
-def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, source in MODULES.items():
         (tmp_path / f"{name}_here.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
 
 
+@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("name", SAID)
-def test_a_module_that_cannot_work_is_refused_in_one_line(name: str, modules: Path) -> None:
+def test_a_module_that_cannot_work_is_refused_in_one_line(name: str) -> None:
     """Wrong variant: every property fails, or is skipped, one after the other."""
-    assert modules
     with pytest.raises(pytest.UsageError, match=SAID[name]) as error:
         check(implementation("schedules", f"{name}_here"))
     assert str(error.value).startswith(f"--implementation schedules={name}_here: ")
@@ -51,9 +51,9 @@ def test_a_module_that_cannot_work_is_refused_in_one_line(name: str, modules: Pa
 
 
 @pytest.mark.isolated("keras")
+@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("name", MODULES.keys() - SAID.keys())
-def test_a_module_that_offers_something_is_tested(name: str, modules: Path) -> None:
-    assert modules
+def test_a_module_that_offers_something_is_tested(name: str) -> None:
     check(implementation("schedules", f"{name}_here"))
 
 
@@ -77,13 +77,13 @@ def session(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=500)
 
 
-def test_nothing_tested_is_no_success(modules: Path) -> None:
+def test_nothing_tested_is_no_success(folder: Path) -> None:
     """Wrong variant: 43 skipped, exit 0."""
     chosen = ["--implementation", "schedules=offers_little_here", "-k", "cosine"]
-    done = session(modules, *chosen)
+    done = session(folder, *chosen)
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout[-2000:]
     assert "schedules=offers_little_here: nothing of it was tested: all" in done.stdout
-    refused = session(modules, "--implementation", "schedules=is_another_here")
+    refused = session(folder, "--implementation", "schedules=is_another_here")
     assert refused.returncode == pytest.ExitCode.USAGE_ERROR
     assert refused.stderr.startswith("ERROR: --implementation schedules=is_another_here: it has none of the names")
     assert "passed" not in refused.stdout
