@@ -18,7 +18,9 @@ import signal
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NoReturn
@@ -55,6 +57,23 @@ def workers(config: pytest.Config) -> int:
 def default_workers() -> int:
     """One per core that this process may use, up to eight: each may take a gigabyte."""
     return min(8, len(os.sched_getaffinity(0))) if sys.platform == "linux" else 1
+
+
+@dataclass(frozen=True)
+class Warned:
+    """A warning that was recorded in an item's process; its own category need not be known to pytest's process."""
+
+    told: str
+    filename: str
+    lineno: int
+    when: str
+    nodeid: str
+
+    def tell(self, config: pytest.Config) -> None:
+        """Let pytest record it as its own."""
+        message = warnings.WarningMessage(self.told, UserWarning, self.filename, self.lineno)
+        arguments = {"warning_message": message, "when": self.when, "nodeid": self.nodeid, "location": None}
+        config.hook.pytest_warning_recorded.call_historic(kwargs=arguments)
 
 
 class Group:
@@ -105,7 +124,7 @@ class Group:
             os.kill(self.pid, signal.SIGABRT)  # upon which faulthandler says where it is, and it ends
 
     def receive(self) -> None:
-        """Take a message from the process: a report, that an item is through, why to stop, or that it has ended."""
+        """Take a message from the process: a report, a warning, that an item is through, why to stop, or its end."""
         try:
             message = pickle.loads(self.pipe.recv_bytes())
         except (EOFError, ConnectionResetError):
@@ -116,6 +135,8 @@ class Group:
             self.watch.begin()
         elif isinstance(message, str):
             pytest.exit(message)
+        elif isinstance(message, Warned):
+            message.tell(self.items[0].config)
         else:
             self.reports[self.done].append(message)
 
@@ -192,6 +213,11 @@ class Relay:
         """Send one report."""
         data = self.config.hook.pytest_report_to_serializable(config=self.config, report=report)
         self.pipe.send_bytes(pickle.dumps(data))
+
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage, when: str, nodeid: str) -> None:
+        """Send one warning, which pytest shows at the end."""
+        told = f"{warning_message.category.__name__}: {warning_message.message}"
+        self.pipe.send_bytes(pickle.dumps(Warned(told, warning_message.filename, warning_message.lineno, when, nodeid)))
 
 
 class Isolation:

@@ -13,6 +13,7 @@ import resource
 import signal
 import sys
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -106,4 +107,5 @@ hangs_in_call = in_call(lambda: ctypes.CDLL(None).sleep(3600))  # in C, where no
 spins_in_call = in_call(lambda: deque(itertools.count(), maxlen=0))
 crashes_in_call = in_call(lambda: ctypes.string_at(0))
 exits_in_call = in_call(leave)
+warns_in_call = in_call(lambda: warnings.warn("this is the old way", DeprecationWarning, stacklevel=2))
 incomplete = SimpleNamespace()

@@ -81,6 +81,16 @@ def test_what_stops_the_session_stops_it_from_within_a_process_too(tmp_path: Pat
     assert "passed" not in session.stdout
 
 
+def test_a_warning_is_shown_and_is_no_failure() -> None:
+    """Wrong variants: it is an error, and the property a failed one; it stays in the process of the property."""
+    command = [sys.executable, "-m", "pytest", "suites/properties/test_additive_attention.py", "-p", "no:cacheprovider"]
+    command += ["--implementation", "additive_attention=suites.selftest.misbehaving:warns_in_call", "-k", SURVIVED]
+    session = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=500)
+    assert session.returncode == 0, session.stdout[-3000:]
+    assert "DeprecationWarning: this is the old way" in session.stdout
+    assert "1 passed" in session.stdout
+
+
 def test_a_kill_leaves_no_temporary_file(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "suites/properties/test_additive_attention.py", "-p", "no:cacheprovider"]
     session = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"TMPDIR": str(tmp_path)}, stdout=subprocess.DEVNULL)
