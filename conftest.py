@@ -141,10 +141,6 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--budget {config.option.budget:g}: expected seconds, 0 or more")
     if config.option.minutes is not None and not config.option.minutes > 0:
         raise pytest.UsageError(f"--minutes {config.option.minutes:g}: expected more than 0")
-    if config.option.minutes is not None and config.option.budget is not None:
-        raise pytest.UsageError(
-            "--minutes and --budget: expected one of them; within --minutes, all that is left is spent"
-        )
     if config.option.time_limit <= 0:
         raise pytest.UsageError(f"--time-limit {config.option.time_limit:g}: expected seconds, more than 0")
     if config.option.report and not config.option.results:

@@ -4,6 +4,7 @@ pytest-benchmark times a function with a clock. The rounds here were timed in a 
 the accumulated recorded time, and the function advances it: the entry is pytest-benchmark's own, and exact.
 """
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -173,9 +174,9 @@ class Track:
     @property
     def budget_s(self) -> float:
         """What is left, after all races, for those whose intervals are wide."""
-        if self._minutes is not None:
-            return float(self._minutes.end - time.monotonic())
         asked = self.config.option.budget
+        if self._minutes is not None:
+            return float(min(self._minutes.end - time.monotonic(), math.inf if asked is None else asked))
         return float(BUDGETS[self.config.option.scale] if asked is None else asked)
 
     def result(self, contender: Contender) -> Result:
