@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from suites.implementations import Implementation, run_by_default, source_digest
+from suites.isolation import ProcessDied
+from suites.messages import plain
 from suites.properties import technique_of
 from suites.properties.effort import Effort, counted
 from suites.recording import ASKED, folder_of, row_of, select
@@ -165,7 +167,8 @@ def _outcome(item: pytest.Item, subject: Subject, call: pytest.CallInfo[None]) -
     if call.excinfo is None:
         return fields
     error = call.excinfo.value
-    fields["message"] = f"{error}".strip() or type(error).__name__
+    said = str(error) if isinstance(error, ProcessDied) else plain(str(error))
+    fields["message"] = said or type(error).__name__
     if call.excinfo.typename in ("Skipped", "NotProvided"):
         return {**fields, "outcome": "not provided"}
     if not isinstance(error, AssertionError):

@@ -17,7 +17,7 @@ from suites.implementations import ROOT
 SURVIVED = "weights_are_a_distribution"
 PROPERTIES = ("query_decides", SURVIVED)
 SAID = {
-    "raises_in_call": "ValueError: Exception encountered when calling AdditiveAttention.call().",
+    "raises_in_call": "ValueError: in AdditiveAttention.call(): this went wrong on purpose",
     "hangs_in_call": "ProcessDied: the process did nothing for 12 s and did not come back, and was ended",
     "spins_in_call": "ProcessDied: the process worked for 12 s of processor time and did not come back, and was ended",
     "crashes_in_call": "ProcessDied: the process was killed by SIGSEGV",
