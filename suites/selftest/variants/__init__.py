@@ -10,7 +10,7 @@ import importlib.util
 import itertools
 import linecache
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -61,35 +61,40 @@ def changed(*modules: ModuleType, **names: Any) -> ModuleType:
         modules: the parts that are copied too, each after those that it imports, and last the reference.
         names: of public or private objects in any of these modules, and what stands for them.
     """
-    copies = _copies(modules, lambda source: source)
-    for copy in copies:
+    made = copies(modules, lambda _, source: source)
+    for copy in made:
         vars(copy).update({name: value for name, value in names.items() if name in vars(copy)})
-    missing = [name for name in names if not any(name in vars(copy) for copy in copies)]
+    missing = [name for name in names if not any(name in vars(copy) for copy in made)]
     assert not missing, f"{missing} are in none of {[module.__name__ for module in modules]}"
-    return copies[-1]
+    return made[-1]
 
 
 def edited(*modules: ModuleType, old: str, new: str) -> ModuleType:
     """A copy of a reference with a text of its source, which occurs once in its modules, replaced by another."""
     found = 0
 
-    def edit(source: str) -> str:
+    def edit(_name: str, source: str) -> str:
         nonlocal found
         found += source.count(old)
         return source.replace(old, new)
 
-    copies = _copies(modules, edit)
+    made = copies(modules, edit)
     assert found == 1, f"{old!r} occurs {found} times in {[module.__name__ for module in modules]}"
-    return copies[-1]
+    return made[-1]
 
 
-def _copies(modules: tuple[ModuleType, ...], edit: Callable[[str], str]) -> list[ModuleType]:
-    """Modules executed again, each of which imports the copies of those before it."""
+def copies(modules: Sequence[ModuleType], edit: Callable[[str, str], str]) -> list[ModuleType]:
+    """Modules executed again, each of which imports the copies of those before it.
+
+    Args:
+        modules: each after those that it imports.
+        edit: from a module's name and source to the source that is executed.
+    """
     import keras
 
     class Loader(SourceFileLoader):
-        def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - the signature is fixed
-            source = edit(self.get_data(self.path).decode())
+        def get_code(self, fullname: str) -> CodeType:
+            source = edit(fullname, self.get_data(self.path).decode())
             # TensorFlow's autograph reads a function's source again, by the name of its file: under the original's name
             # it would find, and compile, the original's lines.
             name = f"{self.path} (copy {next(_COPIES)})"

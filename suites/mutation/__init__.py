@@ -1,0 +1,1 @@
+"""Mutation testing: what the properties of a technique see of small changes to its reference."""

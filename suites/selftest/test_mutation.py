@@ -1,0 +1,96 @@
+"""Mutants made by machine: which changes there are, that each is one, and that a property finds a real one."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from suites.implementations import ROOT, techniques
+from suites.mutation import engine, operators
+from suites.mutation.conftest import sample
+from suites.mutation.operators import Mutant, files_of, mutants
+
+SOURCE = '''
+def f(x, size=2, *, axis=-1, training=None):
+    """A text that is 1 and stays."""
+    if x is None and size > 0:
+        raise ValueError(f"expected {size + 1}")
+    total = ops.cast(ops.sum(x, axis=axis), "float32") * size
+    total += layer(total, training=training)
+    return -total
+'''
+CHANGES = {
+    ("operator", "is", "is not"),
+    ("operator", "and", "or"),
+    ("operator", ">", ">="),
+    ("operator", "*", "/"),
+    ("operator", "+", "-"),
+    ("operator", "-total", "(total)"),
+    ("constant", "2", "3"),
+    ("constant", "-1", "(0)"),
+    ("constant", "1", "2"),  # of -1
+    ("constant", "0", "1"),
+    ("dtype", '"float32"', "'float16'"),
+    ("argument", ", axis=axis", ""),
+    ("training", ", training=training", ""),
+    ("cast", 'ops.cast(ops.sum(x, axis=axis), "float32")', "ops.sum(x, axis=axis)"),
+    ("swap", 'ops.sum(x, axis=axis), "float32"', '"float32", ops.sum(x, axis=axis)'),
+    ("condition", "x is None and size > 0", "True"),
+    ("condition", "x is None and size > 0", "False"),
+    ("statement", 'raise ValueError(f"expected {size + 1}")', "pass"),
+    ("statement", "total += layer(total, training=training)", "pass"),
+}
+
+
+def test_each_kind_of_change_is_made_and_no_message_is_touched(tmp_path: Path) -> None:
+    """Wrong variant: texts that nobody computes with are changed, and survive."""
+    path = tmp_path / "written.py"
+    path.write_text(SOURCE, encoding="utf-8")
+    assert {(each.operator, each.old, each.new) for each in operators._of_file("t", path)} == CHANGES
+
+
+@pytest.mark.parametrize("technique", techniques())
+def test_every_mutant_is_one_change_that_can_be_parsed(technique: str) -> None:
+    """Wrong variants: a place counted in bytes; a comma left behind; two mutants of one name."""
+    found = mutants(technique)
+    assert len(found) > 50
+    assert len({each.identity for each in found}) == len(found)
+    sources = {path.stem: path.read_text(encoding="utf-8") for path in files_of(technique)}
+    for each in found:
+        edited = each.edit(sources[each.file])
+        assert edited != sources[each.file]
+        ast.parse(edited)
+
+
+def test_a_technique_is_mutated_with_its_parts_each_after_those_that_it_imports() -> None:
+    names = [path.stem for path in files_of("dot_product_attention")]
+    assert names == ["_scores", "_blockwise", "dot_product_attention"]
+    assert "dot_product_attention" not in [path.stem for path in files_of("transformer")], "another technique"
+
+
+def test_a_sample_stays_what_it_is_when_another_mutant_goes() -> None:
+    """Wrong variant: every new line draws another sample, and no survivor is seen twice."""
+    found = mutants("initialization")
+    drawn = sample(found, 20)
+    assert len(drawn) == 20
+    assert len(set(drawn) & set(sample([*found[:100], *found[101:]], 20))) >= 19
+    assert sample(found, None) == [each for each in found if engine.reason(each) is None]
+
+
+def test_every_equivalent_mutant_that_is_listed_is_one() -> None:
+    """Wrong variant: a line was changed, and what was said of it stands for nothing."""
+    for technique, listed in engine.equivalents().items():
+        found = [{name: getattr(each, name) for name in ("file", "code", "old", "new")} for each in mutants(technique)]
+        said = [{name: text for name, text in entry.items() if name != "reason"} for entry in listed]
+        assert [entry for entry in said if entry not in found] == []
+        assert all(len(entry["reason"]) > 20 for entry in listed)
+
+
+@pytest.mark.isolated("mutants")
+def test_a_property_finds_a_mutant_and_passes_what_is_unchanged() -> None:
+    found = mutants("additive_attention")
+    wrong = next(each for each in found if each.operator == "operator" and "tanh" in each.code)
+    assert engine.killer(wrong)
+    source = (ROOT / "reference" / f"{wrong.file}.py").read_text(encoding="utf-8")
+    same = Mutant("additive_attention", wrong.file, 1, 0, "none", 0, 0, "", "", source.splitlines()[0])
+    assert engine.killer(same) is None, "the same lines are no mutant"
