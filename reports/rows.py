@@ -99,18 +99,29 @@ def timing_row(run: Run, row: Row, verdicts: dict[tuple[str, ...], tuple[int, in
         | {"memory_bytes": net, "baseline_bytes": baseline, "device_memory_bytes": memory.get("device_peak_bytes")}
         | {"joules": float(np.median(row["joules"])) if row.get("joules") else None, "race": row["race"]}
         | {"properties_failed": failed, "properties_known": known, "properties_run": checked}
-        | {"why_faster": row.get("why_faster"), "profile": _profile(row), "stopped": row.get("stopped")}
+        | {"why_faster": row.get("why_faster"), "profile": profile_words(row), "stopped": row.get("stopped")}
         | {"memory_by_heat": by_heat, "warm_up": row.get("warm_up")}
     )
 
 
-def _profile(row: Row) -> str | None:
-    """What takes most of a step, in words, where that was looked into."""
-    operations = (row.get("profile") or {}).get("operations") or []
-    if not operations:
+def profile_words(row: Row) -> str | None:
+    """What takes most of a step, in words, where that was looked into: as few operations as make up most of it."""
+    named, share, dtypes = [], 0.0, set()
+    for operation in (row.get("profile") or {}).get("operations") or []:
+        if share < MOST and len(named) < 3:
+            named.append(operation["name"])
+            share += operation["share"]
+            dtypes.add(operation.get("dtype"))
+    if not named:
         return None
-    dtype = f" in {operations[0]['dtype']}" if operations[0].get("dtype") else ""
-    return f"{words.percent(operations[0]['share'])} of the step is {operations[0]['name']}{dtype}"
+    dtype = dtypes.pop() if len(dtypes) == 1 else None
+    said = f"{words.percent(share)} of the step is {' and '.join(named)}" + (f" in {dtype}" if dtype else "")
+    slow = dtype in ("float16", "bfloat16") and row["asked"]["device"] == "cpu"
+    return said + (", for which this processor seems to have no fast kernel" if slow else "")
+
+
+MOST = 0.8
+"""Of a step: the operations that make up so much of it explain it."""
 
 
 def _net(peak: float | None, baseline: float | None) -> float | None:

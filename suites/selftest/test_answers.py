@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reports import memory, tables, verdicts
+from reports import memory, rows, tables, verdicts
 from reports.answers import Answer
 from reports.cards import Card
 from reports.page import Page, render_page
@@ -127,7 +127,7 @@ def test_mixed_precision_is_answered_for_each_precision(tmp_path: Path) -> None:
     card = card_of(folder_of(tmp_path / "run", "mixed_precision"), entries, "mixed_precision")
     assert card.verdict == "mixed_float16: does not pay here; mixed_bfloat16: pays"
     half, brain = card.answers
-    why = "97% of the step is Conv2DBackpropFilter in float16"
+    why = "97% of the step is Conv2DBackpropFilter in float16, for which this processor seems to have no fast kernel"
     assert half.notes == (f"Why so slow on conv-16x16: {why}.",)
     assert "A training step of conv-16x16 in mixed_bfloat16 takes 0.7" in brain.brings
     assert brain.brings.endswith("] the time of the same step in float32.")
@@ -310,3 +310,22 @@ def test_memory_is_held_to_what_its_own_race_showed(tmp_path: Path) -> None:
     planted: dict[races.Named, Any] = {WITH: (0.02, [80]), WITHOUT: (0.02, [100]), ("again", "float32"): (0.02, [104])}
     answer = answer_of(folder, raced("checkpointing", "64-dense", "train", planted), "checkpointing")
     assert answer.pays is Pays.UNDECIDED
+
+
+@pytest.mark.parametrize(
+    ("shares", "dtype", "expected"),
+    [
+        ({"A": 0.49, "B": 0.48, "C": 0.02}, "float16", "97% of the step is A and B in float16, for which"),
+        ({"A": 0.9, "B": 0.1}, "float32", "90% of the step is A in float32"),
+        ({"A": 0.3, "B": 0.2, "C": 0.2, "D": 0.2}, None, "70% of the step is A and B and C"),
+        ({}, None, None),
+    ],
+)
+def test_as_few_operations_are_named_as_explain_a_slow_step(
+    shares: dict[str, float], dtype: str | None, expected: str | None
+) -> None:
+    """Wrong variant: the first alone, where two share the time."""
+    operations = [{"name": name, "share": share, "dtype": dtype} for name, share in shares.items()]
+    said = rows.profile_words({"profile": {"operations": operations}, "asked": {"device": "cpu"}})
+    assert (said or "").startswith(expected or "")
+    assert (said is None) == (expected is None)
