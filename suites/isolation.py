@@ -207,6 +207,7 @@ class Relay:
 
     def __init__(self, config: pytest.Config, pipe: Connection) -> None:
         self.config, self.pipe = config, pipe
+        self.warned: set[tuple[str, tuple[str, int]]] = set()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -215,9 +216,12 @@ class Relay:
         self.pipe.send_bytes(pickle.dumps(data))
 
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage, when: str, nodeid: str) -> None:
-        """Send one warning, which pytest shows at the end."""
+        """Send one warning, which pytest shows at the end; the same of the same line is sent once."""
         told = f"{warning_message.category.__name__}: {warning_message.message}"
-        self.pipe.send_bytes(pickle.dumps(Warned(told, warning_message.filename, warning_message.lineno, when, nodeid)))
+        place = warning_message.filename, warning_message.lineno
+        if (told, place) not in self.warned:
+            self.warned.add((told, place))
+            self.pipe.send_bytes(pickle.dumps(Warned(told, *place, when, nodeid)))
 
 
 class Isolation:

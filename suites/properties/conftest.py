@@ -48,7 +48,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if (subject := subject_of(item)) is not None:
             item.add_marker(pytest.mark.isolated(subject))
             if subject.implementation.name != "reference":  # what others' code warns of is shown, and is no verdict
-                item.add_marker(pytest.mark.filterwarnings("default"))
+                kept = [each for each in config.getini("filterwarnings") if each != "error"]
+                item.add_marker(pytest.mark.filterwarnings("default", *kept))
 
 
 def _asked(item: pytest.Item) -> dict[str, Any] | None:
