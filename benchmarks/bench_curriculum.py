@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.calls import Step
 from benchmarks.races import test_race  # noqa: F401 - the one test function; pytest collects it here
 from benchmarks.workload import Workload
 
@@ -61,8 +62,8 @@ SOURCES = {1797: digits_by_ink, 135166: words_by_length}
 """The data, by their number of examples."""
 
 
-def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:
-    """One epoch of a plan's batches, and the last of them; the epochs follow each other."""
+def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Step:
+    """One epoch of a plan's batches, and the last of them; the epochs follow each other, and each is another one."""
     data, scores = SOURCES[parameters["examples"]]()
     size = parameters["batch_size"]
     steps = parameters["batch"] // size
@@ -77,7 +78,7 @@ def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int)
     return _epoch(begin, steps)
 
 
-def without(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:  # noqa: ARG001 - as above
+def without(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Step:  # noqa: ARG001 - as above
     """One epoch of batches of the same data, shuffled anew for every epoch, as each library is used for that."""
     (inputs, targets), _ = SOURCES[parameters["examples"]]()
     size = parameters["batch_size"]
@@ -120,8 +121,8 @@ def without(subject: Any, parameters: Mapping[str, int], operation: str, seed: i
     return _epoch(epoch, steps)
 
 
-def _epoch(begin: Callable[[], Iterator[Any]], steps: int) -> Callable[[], Any]:
-    """A function that goes on by some batches and returns the last, beginning again at the end."""
+def _epoch(begin: Callable[[], Iterator[Any]], steps: int) -> Step:
+    """A step that goes on by some batches and returns the last, beginning again at the end."""
     batches = itertools.chain.from_iterable(begin() for _ in itertools.count())
 
     def go_on() -> Any:
@@ -129,4 +130,4 @@ def _epoch(begin: Callable[[], Iterator[Any]], steps: int) -> Callable[[], Any]:
             batch = next(batches)
         return batch
 
-    return go_on
+    return Step(go_on)

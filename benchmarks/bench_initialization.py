@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from benchmarks.calls import Step
 from benchmarks.races import test_race  # noqa: F401 - the one test function; pytest collects it here
 from benchmarks.workload import Workload
 
@@ -41,13 +42,9 @@ def shapes(width: int) -> list[tuple[int, ...]]:
     return [*kernels, (channels, 1000)]
 
 
-def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:
-    """One step draws all kernels anew, with one initializer and so from one stream of seeds.
-
-    Returns:
-        A function of no arguments that gives a list of float32 tensors.
-    """
+def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Step:
+    """One step draws all kernels anew, with one initializer and so from one stream of seeds: a list of float32 tensors."""
     del operation  # there is one
     draw = subject.initializer("he_truncated_normal" if parameters["truncated"] else "he_normal", seed=seed)
     kernels = shapes(parameters["width"])
-    return lambda: [draw(shape, dtype="float32") for shape in kernels]
+    return Step(lambda: [draw(shape, dtype="float32") for shape in kernels])

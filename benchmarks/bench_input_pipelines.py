@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.calls import Step
 from benchmarks.races import test_race  # noqa: F401 - the one test function; pytest collects it here
 from benchmarks.workload import Workload
 from suites.implementations import NotProvided
@@ -67,7 +68,7 @@ def words(count: int) -> list[np.ndarray]:
     return [row[row != pronunciation.PAD] for row in rows]
 
 
-def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:
+def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Step:
     """One epoch, with what is switched on."""
     off = {name: value for name, value in OFF.items() if not parameters[name]}
     missing = off.keys() - subject.Options.__dataclass_fields__.keys()
@@ -76,12 +77,12 @@ def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int)
     return _epoch(subject, parameters, operation, {"seed": seed, "vectorized": True, **off})
 
 
-def without(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:
+def without(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Step:
     """One epoch of the reference, with everything switched off."""
     return _epoch(subject, parameters, operation, {"seed": seed, **OFF})
 
 
-def _epoch(subject: Any, parameters: Mapping[str, int], operation: str, chosen: Mapping[str, Any]) -> Callable[[], Any]:
+def _epoch(subject: Any, parameters: Mapping[str, int], operation: str, chosen: Mapping[str, Any]) -> Step:
     count, rows = parameters["batch"], parameters["rows"]
     wanted = {"batch": rows, "shuffle": count, "drop_remainder": True, **chosen}
     known = subject.Options.__dataclass_fields__
@@ -97,7 +98,7 @@ def _epoch(subject: Any, parameters: Mapping[str, int], operation: str, chosen: 
         _come_to_rest()
         return np.asarray(last[0])
 
-    return epoch
+    return Step(epoch)
 
 
 def _come_to_rest() -> None:

@@ -6,10 +6,11 @@ what the whole technique saves or costs, and in float32 what loss scaling costs 
 it has it here so that the precisions differ in nothing else.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from benchmarks import costs
+from benchmarks.calls import Inputs, Step
 from benchmarks.races import test_race  # noqa: F401 - the one test function; pytest collects it here
 from benchmarks.workload import Workload
 from suites.implementations import SCALES
@@ -38,7 +39,7 @@ WORKLOADS = tuple(
 )
 
 
-def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:
+def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Step:
     """One training step under the subject's precision, with its loss scaling around SGD."""
     import keras
 
@@ -46,15 +47,15 @@ def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int)
     return _step(subject.precision, optimizer, parameters, operation, seed)
 
 
-def without(_subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:
+def without(_subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Step:
     """One training step in float32, with SGD alone."""
     import keras
 
     return _step("float32", keras.optimizers.SGD(LEARNING_RATE, momentum=0.9), parameters, operation, seed)
 
 
-def _step(policy: str, optimizer: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:
-    """Train on one batch of digits, over and over, with all inputs on the device."""
+def _step(policy: str, optimizer: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Step:
+    """Train on batches of digits that lie on the device."""
     import keras
 
     from datasets import digits
@@ -62,12 +63,12 @@ def _step(policy: str, optimizer: Any, parameters: Mapping[str, int], operation:
     if operation != "train":
         raise ValueError(f"mixed precision is timed in training steps, operation 'train'; got {operation!r}")
     part, rows = digits.split(side=parameters["side"], seed=seed).train, parameters["batch"]
-    images, labels = (keras.ops.convert_to_tensor(array[:rows].copy()) for array in (part.images, part.labels))
+    inputs = Inputs(part.images[:rows], part.labels[:rows])
     model = _network(policy, parameters)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype="float32")
     compiled = keras.backend.backend() == "jax"  # which runs op by op otherwise; TensorFlow has a graph without XLA
     model.compile(optimizer, loss, jit_compile=compiled, auto_scale_loss=False)
-    return lambda: model.train_on_batch(images, labels)
+    return Step(model.train_on_batch, inputs, model, trains=True)
 
 
 def _network(policy: str, parameters: Mapping[str, int]) -> Any:

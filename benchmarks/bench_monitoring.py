@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from benchmarks import costs
+from benchmarks.calls import Inputs, Step
 from benchmarks.races import test_race  # noqa: F401 - the one test function; pytest collects it here
 from benchmarks.workload import Workload
 
@@ -30,41 +31,37 @@ def preload() -> None:
     digits.load()
 
 
-def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:
-    """One step is as many training steps as lie from one reading to the next, and that reading.
-
-    Returns:
-        A function of no arguments that gives the last loss.
-    """
+def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Step:
+    """One step is as many training steps as lie from one reading to the next, and that reading; it returns the last loss."""
     del operation  # there is one
     probe = _digits(parameters["side"], seed)[1]
-    model, train = _training(subject.precision, parameters, seed)
+    model = _network(subject.precision, parameters)
     monitor = subject.Monitor(*probe, every=parameters["every"])
     monitor.set_model(model)
     monitor.on_train_begin()
 
-    def watched() -> Any:
+    def watched(x: Any, y: Any) -> Any:
         monitor.readings.clear()
         for batch in range(parameters["every"]):
             monitor.on_train_batch_begin(batch)
-            loss = train()
+            loss = model.train_on_batch(x, y)
             monitor.on_train_batch_end(batch)
         return loss
 
-    return watched
+    return Step(watched, _examples(parameters, seed), model, trains=True)
 
 
-def without(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:
+def without(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Step:
     """The same training steps, with nobody watching."""
     del operation
-    _, train = _training(subject.precision, parameters, seed)
+    model = _network(subject.precision, parameters)
 
-    def unwatched() -> Any:
+    def unwatched(x: Any, y: Any) -> Any:
         for _ in range(parameters["every"]):
-            loss = train()
+            loss = model.train_on_batch(x, y)
         return loss
 
-    return unwatched
+    return Step(unwatched, _examples(parameters, seed), model, trains=True)
 
 
 def cost(parameters: Mapping[str, int], operation: str, *, without: bool = False, width: int = 4) -> costs.Cost:
@@ -81,8 +78,8 @@ def cost(parameters: Mapping[str, int], operation: str, *, without: bool = False
     return trained if without else trained + costs.step(layers, "gradient", **sizes)
 
 
-def _training(precision: str, parameters: Mapping[str, int], seed: int) -> tuple[Any, Callable[[], Any]]:
-    """A compiled network of two convolutions with BN, and its training step on a batch of digits."""
+def _network(precision: str, parameters: Mapping[str, int]) -> Any:
+    """A compiled network of two convolutions with BN."""
     import keras
     from keras import layers
 
@@ -95,8 +92,11 @@ def _training(precision: str, parameters: Mapping[str, int], seed: int) -> tuple
     model = keras.Sequential(stack)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype="float32")
     model.compile(keras.optimizers.SGD(0.01, momentum=0.9), loss, jit_compile=False)
-    x, y = (keras.ops.convert_to_tensor(array) for array in _digits(side, seed)[0])
-    return model, lambda: model.train_on_batch(x, y)
+    return model
+
+
+def _examples(parameters: Mapping[str, int], seed: int) -> Inputs:
+    return Inputs(*_digits(parameters["side"], seed)[0])
 
 
 def _digits(side: int, seed: int) -> tuple[tuple[Any, Any], tuple[Any, Any]]:

@@ -5,12 +5,11 @@ batch, in micro-batches; left out, the batch is taken at once, which costs memor
 small dense network with a warm-up and a cosine; left out, the rate is a constant.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from benchmarks import costs
+from benchmarks.calls import Inputs, Step
 from benchmarks.races import test_race  # noqa: F401 - the one test function; pytest collects it here
 from benchmarks.workload import Workload
 
@@ -39,30 +38,34 @@ WORKLOADS = (
 )
 
 
-def step(subject: Any, parameters: Mapping[str, int], _operation: str, seed: int) -> Callable[[], Any]:
+def step(subject: Any, parameters: Mapping[str, int], _operation: str, seed: int) -> Step:
     """One update of a network: in micro-batches, or at the rate of a schedule."""
     import keras
 
-    x, y = _examples(parameters, seed)
+    inputs = _examples(parameters, seed)
     if "size" in parameters:
         micro_batches = -(-parameters["batch"] // parameters["size"])
         optimizer = subject.accumulating(keras.optimizers.SGD, RATE, micro_batches, momentum=0.9)
         model = _compiled(_convolutional(subject.precision, parameters), optimizer)
-        return lambda: subject.train_on_micro_batches(model, x, y, size=parameters["size"])
+
+        def train(x: Any, y: Any) -> Any:
+            return subject.train_on_micro_batches(model, x, y, size=parameters["size"])
+
+        return Step(train, inputs, model, trains=True)
     decay = subject.Schedule(subject.cosine, peak=RATE, steps=parameters["steps"], floor=0.0)
     schedule = subject.Schedule(subject.with_warm_up, schedule=decay, steps=parameters["warm_up"], start=0.0)
     model = _compiled(_dense(subject.precision, parameters), keras.optimizers.SGD(schedule, momentum=0.9))
-    return lambda: model.train_on_batch(x, y)
+    return Step(model.train_on_batch, inputs, model, trains=True)
 
 
-def without(subject: Any, parameters: Mapping[str, int], _operation: str, seed: int) -> Callable[[], Any]:
+def without(subject: Any, parameters: Mapping[str, int], _operation: str, seed: int) -> Step:
     """The same update by the batch at once, or at a constant rate."""
     import keras
 
-    x, y = _examples(parameters, seed)
+    inputs = _examples(parameters, seed)
     network = _convolutional if "size" in parameters else _dense
     model = _compiled(network(subject.precision, parameters), keras.optimizers.SGD(RATE, momentum=0.9))
-    return lambda: model.train_on_batch(x, y)
+    return Step(model.train_on_batch, inputs, model, trains=True)
 
 
 def cost(parameters: Mapping[str, int], operation: str, *, without: bool = False, width: int = 4) -> costs.Cost:
@@ -125,9 +128,9 @@ def _dense(precision: str, parameters: Mapping[str, int]) -> Any:
     return keras.Sequential([keras.Input((side, side, 1)), flat, hidden, layers.Dense(10, dtype="float32")])
 
 
-def _examples(parameters: Mapping[str, int], seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _examples(parameters: Mapping[str, int], seed: int) -> Inputs:
     """Real digits, enlarged by repeating pixels: images (B, side, side, 1) float32 and labels (B,) int32."""
     from datasets import digits
 
     part = digits.split(side=parameters["side"], seed=seed).train
-    return part.images[: parameters["batch"]], part.labels[: parameters["batch"]]
+    return Inputs(part.images[: parameters["batch"]], part.labels[: parameters["batch"]])

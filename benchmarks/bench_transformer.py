@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import costs
+from benchmarks.calls import Inputs, Step
 from benchmarks.races import test_race  # noqa: F401 - the one test function; pytest collects it here
 from benchmarks.workload import OPERATIONS, Workload
 
@@ -41,25 +42,33 @@ def preload() -> None:
     pronunciation.load()
 
 
-def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:
+def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Step:
     """A step of the network, or of the block where there is no target."""
     if "target" not in parameters:
         return _of_block(parameters, operation, seed, subject.precision, _block(subject, parameters))
     size = [parameters[name] for name in ("layers", "width", "feed_forward", "heads")]
     network = subject.Transformer(parameters["vocabulary"], subject.Size(*size), dtype=subject.precision)
     if operation == DECODE:
-        return _decoding(parameters, seed, lambda source: subject.greedy_decode(network, source, parameters["target"]))
+
+        def decode(source: Any) -> Any:
+            return subject.greedy_decode(network, source, parameters["target"])
+
+        return _decoding(network, parameters, seed, decode)
     return _of_network(network, parameters, operation, seed)
 
 
-def without(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:
+def without(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Step:
     """The same step with means in the place of attention or, when decoding, without a cache."""
     if "target" not in parameters:
         return _of_block(parameters, operation, seed, subject.precision, _mean_block(subject.precision, parameters))
     if operation == DECODE:
         size = [parameters[name] for name in ("layers", "width", "feed_forward", "heads")]
         network = subject.Transformer(parameters["vocabulary"], subject.Size(*size), dtype=subject.precision)
-        return _decoding(parameters, seed, lambda source: _recomputing(network, source, parameters["target"]))
+
+        def decode(source: Any) -> Any:
+            return _recomputing(network, source, parameters["target"])
+
+        return _decoding(network, parameters, seed, decode)
     return _of_network(_mean_network(subject.precision, parameters), parameters, operation, seed)
 
 
@@ -185,7 +194,7 @@ def _fitted(rows: np.ndarray, length: int) -> np.ndarray:
 # Networks
 
 
-def _of_network(network: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:
+def _of_network(network: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Step:
     """One of `OPERATIONS` on a network, with the smoothed loss of what is no padding."""
     from keras import ops
 
@@ -197,7 +206,7 @@ def _of_network(network: Any, parameters: Mapping[str, int], operation: str, see
         return label_smoothed_loss(targets, logits, mask=targets != PAD)
 
     letters, phones = batch(parameters, seed)
-    return of_model(network, [letters, phones[:, :-1]], phones[:, 1:], operation, loss)
+    return of_model(network, ([letters, phones[:, :-1]], phones[:, 1:]), operation, loss)
 
 
 def _mean_network(precision: str, parameters: Mapping[str, int]) -> Any:
@@ -253,27 +262,24 @@ def _around(x: Any, contexts: list[Any], precision: str, parameters: Mapping[str
 # Decoding
 
 
-def _decoding(parameters: Mapping[str, int], seed: int, decode: Callable[[Any], Any]) -> Callable[[], Any]:
+def _decoding(network: Any, parameters: Mapping[str, int], seed: int, decode: Callable[[Any], Any]) -> Step:
     """Decoding a batch of sources, compiled where the backend compiles."""
     import keras
-    from keras import ops
 
-    source = ops.convert_to_tensor(batch(parameters, seed)[0])
+    inputs = Inputs(batch(parameters, seed)[0])
     match keras.backend.backend():
         case "tensorflow":
             import tensorflow as tf
 
-            compiled = tf.function(decode, jit_compile=False)
-            return lambda: compiled(source)
+            return Step(tf.function(decode, jit_compile=False), inputs, network)
         case "jax":
             import jax
 
-            jitted = jax.jit(decode)
-            return lambda: jitted(source)
+            return Step(jax.jit(decode), inputs)  # which keeps the weights that there are when it is compiled
         case _:
             import torch
 
-            return torch.no_grad()(lambda: decode(source))
+            return Step(torch.no_grad()(decode), inputs, network)
 
 
 def _recomputing(network: Any, source: Any, length: int) -> Any:
@@ -320,7 +326,7 @@ def _mean_block(precision: str, parameters: Mapping[str, int]) -> Callable[[Any,
 
 def _of_block(
     parameters: Mapping[str, int], operation: str, seed: int, precision: str, block: Callable[[Any, Any], Any]
-) -> Callable[[], Any]:
+) -> Step:
     """One of `OPERATIONS` on a block that tells every letter from its neighbours."""
     import keras
     from keras import layers
@@ -334,4 +340,4 @@ def _of_block(
     model = keras.Model(letters, layers.Dense(symbols, dtype="float32")(x))
     given = batch(parameters, seed)[0]
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype="float32")
-    return of_model(model, given, given, operation, loss)
+    return of_model(model, (given, given), operation, loss)

@@ -1,30 +1,29 @@
 """The steps that are timed: of a Keras model on each backend, or those that a technique's bench module makes itself.
 
-Runs in a worker. A step is a function of no arguments over inputs that already lie on the device; it returns what a
+Runs in a worker. A step is called with inputs that already lie on the device, others in every call; it returns what a
 caller would wait for. XLA is off on TensorFlow unless asked for: what ``"auto"`` resolves to differs by device.
 """
 
 import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import keras
-import numpy as np
-from keras import ops
 
-from benchmarks import controls
+from benchmarks import controls, evidence
+from benchmarks.calls import Inputs, Step
 from benchmarks.workload import WITHOUT
 from suites.implementations import NotProvided
 from suites.subjects import Subject
 
 LEARNING_RATE = 0.01
 
-Call = Callable[[], Any]
+Call = Callable[..., Any]
 Loss = Callable[[Any, Any], Any]
 
 
-def build(asked: dict[str, Any], subject: Subject, bench: str) -> Call:
-    """The step that was asked for: a function of no arguments, whose result may not be computed yet when it returns.
+def build(asked: dict[str, Any], subject: Subject, bench: str) -> Step:
+    """The step that was asked for, whose result may not be computed yet when its call returns.
 
     Args:
         asked: the row's question, see ``ARCHITECTURE.md``.
@@ -33,7 +32,7 @@ def build(asked: dict[str, Any], subject: Subject, bench: str) -> Call:
     """
     keras.utils.set_random_seed(asked["seed"])
     if asked["implementation"] in controls.KERNELS:
-        return controls.kernel(asked["implementation"], subject)
+        return Step(controls.kernel(asked["implementation"], subject))
     workloads = importlib.import_module(bench)
     parameters, operation, seed = asked["parameters"], asked["operation"], asked["seed"]
     left_out = asked["implementation"] == WITHOUT
@@ -41,20 +40,19 @@ def build(asked: dict[str, Any], subject: Subject, bench: str) -> Call:
     if xla and (keras.backend.backend() != "tensorflow" or hasattr(workloads, "step")):
         raise NotProvided("xla=on is for Keras models on TensorFlow: JAX compiles with XLA always, PyTorch never")
     if hasattr(workloads, "step"):
-        return (workloads.without if left_out else workloads.step)(subject, parameters, operation, seed)
+        step: Step = (workloads.without if left_out else workloads.step)(subject, parameters, operation, seed)
+        return step
     model: keras.Model = (workloads.without if left_out else workloads.model)(subject, parameters)
-    inputs, targets = workloads.batch(parameters, seed)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype="float32")
-    return of_model(model, inputs, targets, operation, loss, xla)
+    return of_model(model, workloads.batch(parameters, seed), operation, loss, xla)
 
 
-def of_model(model: keras.Model, inputs: Any, targets: Any, operation: str, loss: Loss, xla: bool = False) -> Call:
-    """One of `benchmarks.workload.OPERATIONS` on a model, as a function of no arguments.
+def of_model(model: keras.Model, batch: tuple[Any, Any], operation: str, loss: Loss, xla: bool = False) -> Step:
+    """One of `benchmarks.workload.OPERATIONS` on a model.
 
     Args:
-        model: from `inputs` to logits.
-        inputs: NumPy arrays, as the model takes them.
-        targets: integers, NumPy.
+        model: from inputs to logits.
+        batch: inputs as the model takes them, NumPy arrays; and targets, integers.
         operation: "inference", "gradient" (forward and backward) or "train" (with momentum SGD).
         loss: of targets and logits, a scalar.
         xla: whether TensorFlow compiles with XLA.
@@ -63,28 +61,23 @@ def of_model(model: keras.Model, inputs: Any, targets: Any, operation: str, loss
         # JAX runs op by op without it; TensorFlow makes a graph anyway.
         jit = xla or keras.backend.backend() == "jax"
         model.compile(keras.optimizers.SGD(LEARNING_RATE, momentum=0.9), loss, jit_compile=jit)
-        x, y = _on_device(inputs), _on_device(targets)
-        return lambda: model.train_on_batch(x, y)
-    make = {"inference": _inference, "gradient": _gradient}[operation]
-    return make[keras.backend.backend()](model, _on_device(inputs), _on_device(targets), loss, xla)
+        return Step(model.train_on_batch, Inputs(*batch), model, trains=True)
+    evidence.equalize(model)
+    make = {"inference": _inference, "gradient": _gradient}[operation][keras.backend.backend()]
+    return Step(make(model, loss, xla), Inputs(*batch), model, equal=True)
 
 
-def _on_device(arrays: Any) -> Any:
-    """NumPy arrays, or a nest of them, as tensors of the backend."""
-    return keras.tree.map_structure(lambda array: ops.convert_to_tensor(np.ascontiguousarray(array)), arrays)
-
-
-def _tensorflow_inference(model: keras.Model, x: Any, y: Any, loss: Loss, xla: bool) -> Call:
+def _tensorflow_inference(model: keras.Model, loss: Loss, xla: bool) -> Call:
     import tensorflow as tf
 
     @tf.function(jit_compile=xla)
     def forward(inputs: Any, targets: Any) -> Any:
         return loss(targets, model(inputs, training=False))
 
-    return lambda: forward(x, y)
+    return cast(Call, forward)
 
 
-def _tensorflow_gradient(model: keras.Model, x: Any, y: Any, loss: Loss, xla: bool) -> Call:
+def _tensorflow_gradient(model: keras.Model, loss: Loss, xla: bool) -> Call:
     import tensorflow as tf
 
     variables = [variable.value for variable in model.trainable_variables]
@@ -95,7 +88,7 @@ def _tensorflow_gradient(model: keras.Model, x: Any, y: Any, loss: Loss, xla: bo
             value = loss(targets, model(inputs, training=True))
         return tape.gradient(value, variables)
 
-    return lambda: gradient(x, y)
+    return cast(Call, gradient)
 
 
 def _jax_loss(model: keras.Model, loss: Loss, training: bool) -> Callable[..., Any]:
@@ -110,35 +103,35 @@ def _jax_state(model: keras.Model) -> tuple[list[Any], list[Any]]:
     return [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
 
 
-def _jax_inference(model: keras.Model, x: Any, y: Any, loss: Loss, _xla: bool) -> Call:
+def _jax_inference(model: keras.Model, loss: Loss, _xla: bool) -> Call:
     import jax
 
     forward, state = jax.jit(_jax_loss(model, loss, training=False)), _jax_state(model)
-    return lambda: forward(*state, x, y)
+    return lambda x, y: forward(*state, x, y)
 
 
-def _jax_gradient(model: keras.Model, x: Any, y: Any, loss: Loss, _xla: bool) -> Call:
+def _jax_gradient(model: keras.Model, loss: Loss, _xla: bool) -> Call:
     import jax
 
     gradient, state = jax.jit(jax.grad(_jax_loss(model, loss, training=True))), _jax_state(model)
-    return lambda: gradient(*state, x, y)
+    return lambda x, y: gradient(*state, x, y)
 
 
-def _torch_inference(model: keras.Model, x: Any, y: Any, loss: Loss, _xla: bool) -> Call:
+def _torch_inference(model: keras.Model, loss: Loss, _xla: bool) -> Call:
     import torch
 
-    def forward() -> Any:
+    def forward(x: Any, y: Any) -> Any:
         with torch.no_grad():
             return loss(y, model(x, training=False))
 
     return forward
 
 
-def _torch_gradient(model: keras.Model, x: Any, y: Any, loss: Loss, _xla: bool) -> Call:
+def _torch_gradient(model: keras.Model, loss: Loss, _xla: bool) -> Call:
     import torch
 
     variables = [variable.value for variable in model.trainable_variables]
-    return lambda: torch.autograd.grad(loss(y, model(x, training=True)), variables)
+    return lambda x, y: torch.autograd.grad(loss(y, model(x, training=True)), variables)
 
 
 _inference = {"tensorflow": _tensorflow_inference, "jax": _jax_inference, "torch": _torch_inference}

@@ -5,14 +5,16 @@ together while one at a time is measured.
 """
 
 import gc
+import itertools
 import math
 import re
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.calls import LEAD_IN_INPUTS, Step
 from benchmarks.harness import devices, energy
 from benchmarks.harness.channel import Channel, Message
 from suites.implementations import Implementation, NotProvided
@@ -34,6 +36,10 @@ PROFILED = 5
 
 ROUNDS_PER_MOVE = 10
 """A counter of energy that moves less often than this within a round counts another contender's round as well."""
+
+
+clock = time.perf_counter_ns
+"""Taken before there is a contender that could put another in its place."""
 
 
 def main(descriptor: int) -> None:
@@ -64,11 +70,21 @@ def main(descriptor: int) -> None:
 
 
 class Worker:
-    """What the coordinator can ask for: ``build``, ``first_call``, ``warm_up``, ``round`` often, ``finish``.
+    """What the coordinator can ask for: ``build``, ``first_call``, ``warm_up``, ``finish``.
 
-    And ``hello``, which is answered as soon as the process listens, and ``profile`` at the end. To each reply is added
-    how long it took (``took_s``).
+    Between them ``prepare`` and ``round``, often. And ``hello``, which is answered as soon as the process listens, and
+    ``check`` and ``profile`` at the end. To each reply is added how long it took (``took_s``).
     """
+
+    def __init__(self) -> None:
+        self.step = Step(lambda: None)
+        self._draw: int | None = None
+        self._feed: Iterator[list[tuple[Any, ...]]] = iter(())
+        self._lead_in: list[tuple[Any, ...]] = []
+        self._kept: list[tuple[int, list[float]]] = []
+        self._weights: list[float] = []
+        self._rested: float | None = None  # the processor time at the end of the last round
+        self._busy_s = self._idle_s = 0.0
 
     def hello(self) -> Message:
         """Say nothing but that this process is there."""
@@ -87,7 +103,7 @@ class Worker:
         self.count_traces = devices.trace_counter(self.backend)
         self.meter = energy.meter(self.device)
         subject = Subject(chosen, asked["precision"], self.backend, self.device, asked["scale"])
-        self.call = steps.build(asked, subject, bench)
+        self.step = steps.build(asked, subject, bench)
         return {"build_s": time.perf_counter() - started, "items": int(asked["parameters"]["batch"])}
 
     def first_call(self) -> Message:
@@ -96,7 +112,7 @@ class Worker:
         Raises:
             ValueError: the step's result says nothing about when its work is done.
         """
-        seconds, result = self._timed(1)
+        seconds, result = self._timed(self._fresh())
         if not devices.can_be_waited_for(self.backend, result):
             raise ValueError(
                 "missing synchronization: the step returns nothing that JAX could wait for, so that only the request "
@@ -113,36 +129,68 @@ class Worker:
         is, and a wrong number of steps in a round shows as a difference of several per cent.
         """
         started = time.perf_counter()
-        times = [self._timed(1)[0]]
+        times = [self._timed(self._fresh())[0]]
         while (spent := time.perf_counter() - started) < most_s and (
             len(times) < calls or (spent < seconds and len(times) < MOST_WARM_UP_CALLS)
         ):
-            times.append(self._timed(1)[0])
+            times.append(self._timed(self._fresh())[0])
         fastest = min(times[len(times) // 2 :])
         for core in cores if fastest < SHORT_STEP_S else ():
             devices.move_to_core(core)
-            fastest = min(fastest, *(self._timed(1)[0] for _ in range(CALLS_ON_A_CORE)))
+            fastest = min(fastest, *(self._timed(self._fresh())[0] for _ in range(CALLS_ON_A_CORE)))
+        if self.step.trains:
+            from benchmarks import evidence
+
+            self._weights = evidence.weights_of(self.step.model)
         self.traces = self.count_traces() if self.count_traces else None
         gc.collect()
         gc.freeze()  # what is alive now stays; collections between rounds have less to look at
         return {"call_s": fastest, "warm_up": times}
 
-    def round(self, loops: int, lead_in: int = 0, core: int = 0) -> Message:
-        """One round: so many steps between two synchronizations. Returns seconds, and joules if counted, per step.
+    def prepare(self, loops: int, lead_in: int = 0, draw: int | None = None) -> Message:
+        """Make the inputs of the next round, of so many steps after so many that are not timed."""
+        self._rest()
+        self._draw = draw
+        ready = self.step.feed(min(lead_in, LEAD_IN_INPUTS), None if draw is None else draw + 1)
+        few = list(itertools.chain.from_iterable(ready)) if lead_in else []
+        self._lead_in = list(itertools.islice(itertools.cycle(few), lead_in))
+        feed = self.step.feed(loops, draw)
+        self._feed = itertools.chain([next(feed)], feed)  # the first ones are made now, and not in the round
+        return {}
+
+    def round(self, loops: int, core: int = 0, keep: bool = False) -> Message:
+        """One round, for which inputs lie ready: so many steps between two synchronizations.
+
+        Returns seconds, and joules if counted, per step. What the last step returned is kept for `check` if asked.
 
         Before it come steps that are not timed: caches and clocks are as whoever ran before has left them, and a
         contender that follows itself would look faster. They begin on the given one of this process's cores.
         """
+        started = time.process_time()
         devices.move_to_core(core)
-        for _ in range(lead_in):
-            self.call()
+        for inputs in self._lead_in:
+            self.step.call(*inputs)
         before = self.meter.joules() if self.meter else 0.0
-        seconds = self._timed(loops)[0] / loops
+        taken, result = self._timed(self._feed)
+        seconds = taken / loops
+        self._rested = time.process_time()
+        self._busy_s += self._rested - started
+        self._lead_in, self._feed = [], iter(())
         spent = {}
         if self.meter and seconds * loops >= ROUNDS_PER_MOVE * self.meter.resolution_s:
             spent = {"joules": (self.meter.joules() - before) / loops}
+        if keep and self.step.inputs is not None and not self.step.trains and self._draw is not None:
+            from benchmarks import evidence
+
+            self._kept.append((self._draw, evidence.values(result)))
         gc.collect(0)  # between rounds, since it is off within them
         return {"seconds": seconds} | spent
+
+    def _rest(self) -> None:
+        """Count what the processor has done since the last round, when this process had nothing to do."""
+        if self._rested is not None:
+            self._idle_s += time.process_time() - self._rested
+            self._rested = None
 
     def finish(self) -> Message:
         """Peak memory of this process, and what was traced or compiled before and during the rounds."""
@@ -154,6 +202,17 @@ class Worker:
         again = None if self.count_traces is None or self.traces is None else self.count_traces() - self.traces
         return {"memory": memory, "traces": self.traces, "retraces": again}
 
+    def check(self) -> Message:
+        """What shows that the work of the rounds was done, see `benchmarks.evidence`; of this step, or why not."""
+        self._rest()
+        from benchmarks import evidence
+
+        shown: Message = {"busy_s": self._busy_s, "idle_s": self._idle_s}
+        try:
+            return shown | evidence.of_step(self.step, self._kept, self._weights)
+        except Exception as error:  # noqa: BLE001 - a step that the rounds could call was timed, whatever it does here
+            return shown | {"unknown": f"{type(error).__name__}: {error}"[:500]}
+
     def profile(self) -> Message:
         """The operations that one more step, which is not timed, consists of; nothing where the backend has no trace.
 
@@ -163,24 +222,34 @@ class Worker:
             return {}
         from reference import monitoring
 
-        found = monitoring.profile(self.call, steps=1)
+        inputs = next(self._fresh())[0]
+        found = monitoring.profile(lambda: self.step.call(*inputs), steps=1)
         total = sum(row.own for row in found.rows)
         rows = [row for row in found.rows[:PROFILED] if total > 0]
         return {"profile": {"operations": [{"name": row.operation, "share": row.own / total} for row in rows]}}
 
-    def _timed(self, loops: int) -> tuple[float, Any]:
-        """Seconds of so many steps, and the last one's result; the device is idle on both sides, the collector off."""
-        call, synchronize, clock = self.call, self.synchronize, time.perf_counter_ns
-        gc.disable()
-        try:
-            synchronize(None)
-            started = clock()
-            for _ in range(loops):
-                result = call()
-            synchronize(result)
-            return (clock() - started) * 1e-9, result
-        finally:
-            gc.enable()
+    def _fresh(self) -> Iterator[list[tuple[Any, ...]]]:
+        """Inputs of one call."""
+        return self.step.feed(1, draw=None)
+
+    def _timed(self, feed: Iterator[list[tuple[Any, ...]]]) -> tuple[float, Any]:
+        """Seconds of a step for each of the inputs, and the last one's result.
+
+        The device is idle on both sides of the clock, and the collector off.
+        """
+        call, synchronize, taken, result = self.step.call, self.synchronize, 0, None
+        for group in feed:
+            gc.disable()
+            try:
+                synchronize(None)
+                started = clock()
+                for inputs in group:
+                    result = call(*inputs)
+                synchronize(result)
+                taken += clock() - started
+            finally:
+                gc.enable()
+        return taken * 1e-9, result
 
 
 def resident_bytes() -> int | None:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.calls import Step
+
 Counts = dict[str, int]
 
 
@@ -98,14 +100,16 @@ def _call(case: Case) -> Callable[[], Any]:
     bench, parameters = importlib.import_module(f"benchmarks.bench_{case.technique}"), case.parameters
     subject = Subject(implementation(case.technique, "reference"))
     if hasattr(bench, "step"):
-        call: Callable[[], Any] = (bench.without if case.without else bench.step)(
-            subject, parameters, case.operation, 0
-        )
-        return call
+        return _with_inputs((bench.without if case.without else bench.step)(subject, parameters, case.operation, 0))
     model = (bench.without if case.without else bench.model)(subject, parameters)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype="float32")
-    inputs, targets = bench.batch(parameters, 0)
-    return of_model(model, inputs, targets, case.operation, loss)
+    return _with_inputs(of_model(model, bench.batch(parameters, 0), case.operation, loss))
+
+
+def _with_inputs(step: Step) -> Callable[[], Any]:
+    """The step with inputs of its own: those of a graph would be sought among its arguments."""
+    ((inputs,),) = step.feed(1, draw=0)
+    return lambda: step.call(*inputs)
 
 
 class _Graphs:

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.calls import Step
 from benchmarks.harness.client import Server, Site
 from benchmarks.harness.lockstep import Race
 from benchmarks.harness.plan import PLANS
@@ -56,9 +57,9 @@ has fewer turns. The call itself takes 0.2 ms of 3 to 7 on two cores of an AMD E
 """
 
 
-def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Callable[[], Any]:  # noqa: ARG001
+def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Step:  # noqa: ARG001
     """A step of one of `KINDS`, of as many pieces as `parameters` say."""
-    return STEPS[operation](np.random.default_rng(seed), parameters["pieces"])
+    return Step(STEPS[operation](np.random.default_rng(seed), parameters["pieces"]))
 
 
 def _graph(generator: np.random.Generator, pieces: int) -> Callable[[], Any]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.calls import Step
 from benchmarks.harness import worker
 
 STEP_S = 0.004
@@ -44,15 +45,15 @@ class Clock:
         return self.nanoseconds * 1e-9
 
 
-def step(subject: Any, parameters: Mapping[str, Any], operation: str, seed: int) -> Callable[[], Any]:  # noqa: ARG001
+def step(subject: Any, parameters: Mapping[str, Any], operation: str, seed: int) -> Step:  # noqa: ARG001
     """A step with the fault that `operation` names; once there is the file `hot`, `HOT` times as long.
 
     Its noise is another one in each process, and the same in each run: `builds` is a file that grows by one with each.
     """
     if operation == "retrace":
-        return _retraced()
+        return Step(_retraced())
     if operation == "busy":
-        return lambda: time.sleep(0.01)  # it leaves its core to whoever wants it
+        return Step(lambda: time.sleep(0.01))  # it leaves its core to whoever wants it
     course, calls, rng = (
         COURSES[operation],
         itertools.count(),
@@ -67,7 +68,7 @@ def step(subject: Any, parameters: Mapping[str, Any], operation: str, seed: int)
         takes_s = STEP_S * throttled * course(next(calls), rng) * math.exp(rng.gauss(0, 0.01))
         clock.nanoseconds += round(takes_s * 1e9)
 
-    return run
+    return Step(run)
 
 
 def _built(builds: Path) -> int:
