@@ -43,7 +43,7 @@ def shapes(width: int) -> list[tuple[int, ...]]:
 
 
 def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Step:
-    """One step draws all kernels anew, with one initializer and so from one stream of seeds: a list of float32 tensors."""
+    """One step draws all kernels anew, with one initializer and so from one stream of seeds: float32 tensors."""
     del operation  # there is one
     draw = subject.initializer("he_truncated_normal" if parameters["truncated"] else "he_normal", seed=seed)
     kernels = shapes(parameters["width"])

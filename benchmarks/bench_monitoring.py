@@ -32,7 +32,7 @@ def preload() -> None:
 
 
 def step(subject: Any, parameters: Mapping[str, int], operation: str, seed: int) -> Step:
-    """One step is as many training steps as lie from one reading to the next, and that reading; it returns the last loss."""
+    """One step is as many training steps as lie from one reading to the next, and that reading; it gives the loss."""
     del operation  # there is one
     probe = _digits(parameters["side"], seed)[1]
     model = _network(subject.precision, parameters)

@@ -5,7 +5,8 @@ what is in them. So no two timed calls have the same inputs. They are drawn betw
 coordinator sends, and all contenders of a race get the same ones in the same place.
 """
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ Arrays = Any
 """A NumPy array, or a nest of lists and tuples of them."""
 
 POOL_BYTES = 4 << 20
-"""Of a prepared batch no more rows are kept than this, in each process: inputs must be small beside what is measured."""
+"""Of a prepared batch no more rows are kept than this: inputs must be small beside what is measured."""
 
 MOST_BYTES, MOST_INPUTS = 4 << 20, 256
 """Inputs that lie ready at the same time; where a round needs more, its clock stops while new ones are made."""
@@ -27,9 +28,9 @@ LEAD_IN_INPUTS = 4
 class Inputs:
     """A prepared batch, from which other batches of the same shapes and dtypes are drawn.
 
-    Rows are drawn with repetition, so that not even the sum over a batch is another one's. The symbols of sequences get
-    other names, the same in the whole batch, since a batch may be a single row; 0 is padding and stays. Nothing that a
-    step does depends on what its numbers are.
+    Rows are drawn with repetition, so that not even the sum over a batch is another one's. The symbols of sequences
+    change names with each other, in each array its own, since a batch may be a single row; 0 is padding and stays. How
+    long a step takes depends on neither.
     """
 
     def __init__(self, *batch: Arrays) -> None:
@@ -42,28 +43,23 @@ class Inputs:
         kept = max(1, min(self.rows, POOL_BYTES * self.rows // self.bytes))
         self._pool = keras.tree.map_structure(lambda array: np.array(array[:kept]), batch)
         self._kept = kept
-        sequences = [array for array in arrays if _is_sequence(array)]
-        symbols = np.unique(np.concatenate([array.ravel() for array in sequences])) if sequences else np.arange(0)
-        self._symbols = symbols[symbols > 0]
 
     def draw(self, generator: np.random.Generator) -> tuple[Arrays, ...]:
         """Another batch."""
         import keras
 
         rows = generator.integers(self._kept, size=self.rows)
-        names = np.arange(self._symbols.max(initial=0) + 1)
-        names[self._symbols] = generator.permutation(self._symbols)
 
         def drawn(array: np.ndarray) -> np.ndarray:
-            chosen = array[rows]
-            return names.astype(array.dtype)[chosen] if _is_sequence(array) else chosen
+            if array.dtype.kind not in "iu" or array.ndim < 2:
+                return array[rows]
+            names = np.arange(array.max() + 1, dtype=array.dtype)
+            symbols = np.flatnonzero(np.bincount(array.ravel())[1:]) + 1
+            names[symbols] = generator.permutation(symbols)
+            return names[array[rows]]
 
         batch: tuple[Arrays, ...] = keras.tree.map_structure(drawn, self._pool)
         return batch
-
-
-def _is_sequence(array: np.ndarray) -> bool:
-    return array.dtype.kind in "iu" and array.ndim > 1
 
 
 @dataclass(frozen=True)
@@ -84,13 +80,13 @@ class Step:
     trains: bool = False
     equal: bool = False
 
-    def feed(self, calls: int, draw: int | None) -> Iterator[list[tuple[Any, ...]]]:
+    def feed(self, calls: int, draw: int | None) -> Iterator[Iterable[tuple[Any, ...]]]:
         """What so many calls are given, in groups that lie ready at the same time; another draw, other inputs.
 
         The last call has the inputs that were drawn first: with the same draw, they are the same after any number.
         """
         if self.inputs is None:
-            yield [()] * calls
+            yield itertools.repeat((), calls)
             return
         generator = np.random.default_rng(draw)
         last = self.inputs.draw(generator)

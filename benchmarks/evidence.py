@@ -55,13 +55,17 @@ def of_step(step: Step, kept: Sequence[tuple[int, Values]], before: Values) -> d
 
 def values(result: Any) -> Values:
     """One number for each tensor of a result: the number itself, or how long the vector is."""
-    leaves = [np.asarray(ops.convert_to_numpy(leaf)).astype(np.float64) for leaf in keras.tree.flatten(result) if leaf is not None]
-    return [float(leaf) if leaf.size == 1 else float(np.linalg.norm(leaf)) for leaf in leaves]
+    return [_number(leaf) for leaf in keras.tree.flatten(result) if leaf is not None]
+
+
+def _number(tensor: Any) -> float:
+    array = np.asarray(ops.convert_to_numpy(tensor)).astype(np.float64)
+    return float(array.reshape(())) if array.size == 1 else float(np.linalg.norm(array))
 
 
 def weights_of(model: Any) -> Values:
     """A number for each trainable weight that changes whenever one of its elements does, but by the rarest chance."""
-    return values([variable.value for variable in model.trainable_variables]) if model is not None else []
+    return [_number(variable.value) for variable in model.trainable_variables] if model is not None else []
 
 
 def equalize(model: Any) -> None:

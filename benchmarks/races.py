@@ -88,7 +88,10 @@ def summary(result: Result) -> dict[str, Any]:
 
     peaks, baselines, on_device = known("peak_bytes"), known("baseline_bytes"), known("device_peak_bytes")
     joules = [each.joules for each in result.rounds]
-    once = {name: next((fact[name] for fact in complete if name in fact), None) for name in ("warm_up", "profile")}
+    once = {
+        name: next((fact[name] for fact in complete if name in fact), None)
+        for name in ("warm_up", "profile", "checked")
+    }
     once |= {"stopped": result.stopped}
     return {
         "heat": [each.heat for each in result.rounds],

@@ -7,7 +7,19 @@ from typing import Any
 from benchmarks.harness.results import Result, Round, replay
 from reports.run_folder import Row, RunFolder, foreign, own
 
-FACTS = ("loops", "items", "traces", "start_s", "build_s", "first_call_s", "call_s", "memory", "warm_up", "profile")
+FACTS = (
+    "loops",
+    "items",
+    "traces",
+    "start_s",
+    "build_s",
+    "first_call_s",
+    "call_s",
+    "memory",
+    "warm_up",
+    "profile",
+    "checked",
+)
 """The fields of an entry that are facts of its heats."""
 
 

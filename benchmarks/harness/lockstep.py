@@ -24,15 +24,23 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+from benchmarks.harness import judge
 from benchmarks.harness.client import Server, TimeLimitError, Worker, WorkerError
 from benchmarks.harness.plan import LONG_STEP_S, Plan
 from benchmarks.harness.results import Entrant, Fact, Journal, Result, Round
+from benchmarks.workload import WITHOUT
 from reports.statistics import Rounds, known_well_enough, step_ratio, way_ratios
 
 Thing = TypeVar("Thing")
 
+CHECK_STEPS = 4
+"""What a check calls of a step."""
+
 MUCH_SLOWER = 3.0
 """Contenders that take so many times as long as the first are asked why: which operations their step consists of."""
+
+CHECKED = 1 / 8
+"""The share of blocks whose results are looked at, beside the first block's; which ones nobody can foresee."""
 
 SHARE_OF_PATIENCE = 1 / 3
 """A contender that spent more of its patience than this in a heat, and much more than the first, gets no other."""
@@ -58,6 +66,8 @@ class Race:
         self.readings: list[dict[str, Any]] = []
         self.heat_s = plan.heat_s  # what the last heat took, or before there was one, what its rounds may take
         self._spent: dict[str, float] = {}  # seconds that each contender has taken in this heat
+        self._shares: dict[str, list[float]] = {}  # of the time that passed here in a round, what its process reported
+        self._chance = random.SystemRandom()
         last = max((r.heat for result in self.results.values() for r in result.rounds), default=-1)
         self._heats = itertools.count(1 + last)
 
@@ -142,6 +152,7 @@ class Race:
         # Where a process stands among the others (which was forked first, which built first) must favour nobody.
         entrants = self._in_turns(self.racing, heat, "heats")
         self._spent = {entrant.key: 0.0 for entrant in entrants}
+        self._shares = {entrant.key: [] for entrant in entrants}
         servers = {entrant.key: self.server(entrant, heat) for entrant in entrants}  # new ones import side by side
         with contextlib.ExitStack() as stack:
             workers: dict[str, Worker] = {}
@@ -151,6 +162,9 @@ class Race:
             self._rounds(heat, workers)
             for key in workers:
                 self._finish(key, workers)
+            self._check(workers)
+            for key, worker in workers.items():
+                self._explain(key, worker)
             whole = {key: self.results[key] for key in workers if self.results[key].failure is None}
             stopped = {key: result.stopped for key, result in whole.items() if result.stopped}
             self.journal.write(
@@ -181,15 +195,40 @@ class Race:
                 "round",
             )
         if result.failure is None:
-            self._explain(key, workers[key])
             usual_s = self._spent.get(self._first.key, math.inf) if self._first else math.inf
             if self._spent[key] > max(self.plan.patience_s * SHARE_OF_PATIENCE, MUCH_SLOWER * usual_s):
                 result.stopped = result.stopped or f"one heat of it took {self._spent[key]:.0f} s, and it got no other"
 
+    def _check(self, workers: dict[str, Worker]) -> None:
+        """Fail the contenders whose processes show that they have not done their work in this heat's rounds."""
+        first = self._first
+        # The first is heard first: the others are held against it. Where a step is long, there is no time for others.
+        entrants = [each for each in self.running if each.compared and each.key in workers]
+        shown: dict[str, Fact] = {}
+        for entrant in entrants:
+            left_s = self.plan.patience_s - self._spent[entrant.key]
+            if CHECK_STEPS * (self._call_s(entrant.key) or 0.0) > left_s:
+                shown[entrant.key] = {"unknown": "a step of it takes too long to be called again"}
+            else:
+                shown[entrant.key] = self._attempt(entrant.key, workers, "check")
+        measure = shown.get(first.key, {}) if first else {}
+        for entrant in entrants:
+            result, own = self.results[entrant.key], shown[entrant.key]
+            if result.failure is not None or first is None:
+                continue
+            same = same_work(entrant, first)
+            wrong = judge.clock(self._shares[entrant.key])
+            if wrong is None and entrant is not first:
+                wrong = judge.fault(entrant.asked, own, measure, same)
+            if wrong:
+                result.failure = WorkerError(wrong, "check")
+            elif entrant is not first:
+                result.facts[-1]["checked"] = judge.compared(own, measure, same)
+
     def _explain(self, key: str, worker: Worker) -> None:
         """Ask a contender that is much slower than the first, once, what its step consists of; it need not know."""
         result, first = self.results[key], self._first
-        known = any("profile" in fact for fact in result.facts)
+        known = result.failure is not None or any("profile" in fact for fact in result.facts)
         if first is None or known or key not in {entrant.key for entrant in self.running if entrant.compared}:
             return
         own_s, first_s = self._call_s(key) or 0.0, self._call_s(first.key) or math.inf
@@ -291,13 +330,21 @@ class Race:
                 return
             running = self._in_turns(filter(self._races_on, workers), block, f"blocks of {heat}")
             rounds = []
+            draws = [self._chance.getrandbits(53) for _ in range(2)]  # of inputs: the same for all on one way
+            keep = block == 0 or self._chance.random() < CHECKED
             # On the way out all begin on one core, on the way back on the next: its neighbours are then everyone's.
             core = heat + block // 2
-            turns = [(key, core) for key in running] + [(key, core + 1) for key in reversed(running)]
-            for key, core in turns:
+            turns = [(key, 0) for key in running] + [(key, 1) for key in reversed(running)]
+            for key, way in turns:
                 steps = {name: self.results[key].facts[-1].get(name, 0) for name in ("loops", "lead_in")}
                 self._look_at_patience(key, sum(steps.values()))
-                if self._races_on(key) and (reply := self._attempt(key, workers, "round", core=core, **steps)):
+                if self._races_on(key):
+                    self._attempt(key, workers, "prepare", draw=draws[way], **steps)
+                before = time.perf_counter()
+                asked = {"loops": steps["loops"], "core": core + way, "keep": keep}
+                if self._races_on(key) and (reply := self._attempt(key, workers, "round", **asked)):
+                    passed = time.perf_counter() - before
+                    self._shares[key].append(reply["seconds"] * sum(steps.values()) / passed)
                     measured = Round(heat, block, reply["seconds"], reply.get("joules"))
                     rounds.append((key, measured.seconds, measured.joules))
                     self.results[key].rounds.append(measured)
@@ -364,6 +411,12 @@ class Race:
                 result.failure = failure
                 workers[key].close()
         return None
+
+
+def same_work(entrant: Entrant, other: Entrant) -> bool:
+    """Whether two contenders were asked for the same results: not where one leaves the technique out."""
+    without = [each.asked.get("implementation") == WITHOUT for each in (entrant, other)]
+    return without[0] == without[1]
 
 
 MOMENT_S = 0.5

@@ -10,7 +10,7 @@ import math
 import re
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ class Worker:
     def __init__(self) -> None:
         self.step = Step(lambda: None)
         self._draw: int | None = None
-        self._feed: Iterator[list[tuple[Any, ...]]] = iter(())
+        self._feed: Iterator[Iterable[tuple[Any, ...]]] = iter(())
         self._lead_in: list[tuple[Any, ...]] = []
         self._kept: list[tuple[int, list[float]]] = []
         self._weights: list[float] = []
@@ -173,8 +173,7 @@ class Worker:
         before = self.meter.joules() if self.meter else 0.0
         taken, result = self._timed(self._feed)
         seconds = taken / loops
-        self._rested = time.process_time()
-        self._busy_s += self._rested - started
+        self._busy_s += time.process_time() - started
         self._lead_in, self._feed = [], iter(())
         spent = {}
         if self.meter and seconds * loops >= ROUNDS_PER_MOVE * self.meter.resolution_s:
@@ -184,6 +183,7 @@ class Worker:
 
             self._kept.append((self._draw, evidence.values(result)))
         gc.collect(0)  # between rounds, since it is off within them
+        self._rested = time.process_time()
         return {"seconds": seconds} | spent
 
     def _rest(self) -> None:
@@ -222,17 +222,17 @@ class Worker:
             return {}
         from reference import monitoring
 
-        inputs = next(self._fresh())[0]
+        ((inputs,),) = self._fresh()
         found = monitoring.profile(lambda: self.step.call(*inputs), steps=1)
         total = sum(row.own for row in found.rows)
         rows = [row for row in found.rows[:PROFILED] if total > 0]
         return {"profile": {"operations": [{"name": row.operation, "share": row.own / total} for row in rows]}}
 
-    def _fresh(self) -> Iterator[list[tuple[Any, ...]]]:
+    def _fresh(self) -> Iterator[Iterable[tuple[Any, ...]]]:
         """Inputs of one call."""
         return self.step.feed(1, draw=None)
 
-    def _timed(self, feed: Iterator[list[tuple[Any, ...]]]) -> tuple[float, Any]:
+    def _timed(self, feed: Iterator[Iterable[tuple[Any, ...]]]) -> tuple[float, Any]:
         """Seconds of a step for each of the inputs, and the last one's result.
 
         The device is idle on both sides of the clock, and the collector off.

@@ -1,11 +1,12 @@
 """Devices of real frameworks: nobody inherits one, and the clock waits for them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from benchmarks import bench_initialization
+from benchmarks.calls import Step
 from benchmarks.harness import devices
 from benchmarks.harness.server import preload
 from benchmarks.harness.worker import Worker
@@ -56,13 +57,18 @@ def in_jax() -> Callable[[], Any]:
 def test_an_unsynchronized_clock_reports_too_little(backend: str, products: Callable[[], Callable[[], Any]]) -> None:
     """A tenth or less of what the work takes. Wrong variant: the second clock."""
     contender = Worker()
-    contender.call, contender.meter = products(), None
+    contender.step, contender.meter = Step(products()), None
     synchronize = devices.synchronizer(backend)
+
+    def rounds() -> Iterator[float]:
+        for _ in range(5):
+            contender.prepare(loops=1, lead_in=1)
+            yield contender.round(loops=1)["seconds"]
 
     def seconds(wait: Callable[[Any], None]) -> float:
         contender.synchronize = wait
-        fastest = min(contender.round(loops=1, lead_in=1)["seconds"] for _ in range(5))
-        synchronize(contender.call())
+        fastest = min(rounds())
+        synchronize(contender.step.call())
         return fastest
 
     synchronized, asked_for = seconds(synchronize), seconds(lambda _: None)

@@ -15,6 +15,7 @@ from typing import Any, Self, cast
 import numpy as np
 import pytest
 
+from benchmarks.calls import Step
 from benchmarks.harness import devices, lockstep, worker
 from benchmarks.harness.client import Server, TimeLimitError, WorkerError
 from benchmarks.harness.lockstep import Race
@@ -49,6 +50,7 @@ class Machine:
         self.rounds: list[str] = []
         self.asked: list[tuple[str, str]] = []
         self.loops: dict[str, set[tuple[int, int]]] = {}
+        self.draws: dict[str, list[int]] = {}
         self.cores: list[int] = []
         self.calibrated: list[list[int]] = []  # on which cores, at each warm-up
         self.slow_core = 1.0  # how much longer everything takes on every other core
@@ -85,10 +87,12 @@ class Contender:
             self.speed = self.machine.speeds[self.name] * math.exp(self.machine.noise(self.name))
         self.machine.asked.append((action, self.name))
         self.action = action
-        if action == "round":
+        if action == "prepare":
             self.machine.loops.setdefault(self.name, set()).add((arguments["loops"], arguments["lead_in"]))
-            self.machine.cores.append(arguments["core"])
+            self.machine.draws.setdefault(self.name, []).append(arguments["draw"])
             self.loops = arguments["loops"] + arguments["lead_in"]
+        if action == "round":
+            self.machine.cores.append(arguments["core"])
         if action == "warm_up":
             self.machine.calibrated.append(arguments["cores"])
 
@@ -553,8 +557,8 @@ class Device:
 def timed(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[worker.Worker, Device]]:
     """A worker with its step on a fake device."""
     device, contender = Device(), worker.Worker()
-    monkeypatch.setattr(worker.time, "perf_counter_ns", device.clock_ns)
-    contender.call, contender.synchronize, contender.baseline_bytes = device.call, device.synchronize, 0
+    monkeypatch.setattr(worker, "clock", device.clock_ns)
+    contender.step, contender.synchronize, contender.baseline_bytes = Step(device.call), device.synchronize, 0
     contender.count_traces, contender.meter = (lambda: device.traces), None
     contender.backend, contender.device = "tensorflow", "cpu"
     yield contender, device
@@ -564,7 +568,8 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[worker.Worker, Devi
 def test_the_clock_stands_between_two_synchronizations(timed: tuple[worker.Worker, Device]) -> None:
     contender, device = timed
     device.queued = 100.0  # left over by whatever came before
-    assert contender.round(loops=3, lead_in=2)["seconds"] == pytest.approx(Device.STEP_S + Device.ENQUEUE_S)
+    contender.prepare(loops=3, lead_in=2)
+    assert contender.round(loops=3)["seconds"] == pytest.approx(Device.STEP_S + Device.ENQUEUE_S)
     timed_part = ["synchronize(None)", "clock", "call", "call", "call", "synchronize(result)", "clock"]
     assert device.log == ["call", "call", *timed_part]
 
@@ -572,6 +577,7 @@ def test_the_clock_stands_between_two_synchronizations(timed: tuple[worker.Worke
 def test_an_unsynchronized_clock_would_report_too_little(timed: tuple[worker.Worker, Device]) -> None:
     contender, _ = timed
     contender.synchronize = lambda _: None
+    contender.prepare(loops=3)
     assert contender.round(loops=3)["seconds"] == pytest.approx(Device.ENQUEUE_S)
 
 
@@ -581,10 +587,10 @@ def test_a_step_that_cannot_be_waited_for_is_refused_and_named(timed: tuple[work
     jax = pytest.importorskip("jax", reason="JAX is not installed: it alone waits for results and not for the device")
     contender, device = timed
     contender.backend = "jax"
-    contender.call = lambda: device.call() and None
+    contender.step = Step(lambda: device.call() and None)
     with pytest.raises(ValueError, match="missing synchronization"):
         contender.first_call()
-    contender.call = lambda: {"loss": jax.numpy.zeros(())}
+    contender.step = Step(lambda: {"loss": jax.numpy.zeros(())})
     assert contender.first_call()["first_call_s"] >= 0
 
 
@@ -595,6 +601,7 @@ def test_the_first_call_is_apart_and_a_step_that_is_traced_again_shows(timed: tu
     warm = contender.warm_up(seconds=0.0, calls=3)
     assert first["first_call_s"] == pytest.approx(Device.STEP_S + Device.ENQUEUE_S)
     assert (len(warm["warm_up"]), device.log.count("call")) == (3, 4)
+    contender.prepare(loops=1)
     contender.round(loops=1)
     assert (contender.finish()["traces"], contender.finish()["retraces"]) == (1, 0)
     device.traces += 2
