@@ -99,7 +99,8 @@ def timing_row(run: Run, row: Row, verdicts: dict[tuple[str, ...], tuple[int, in
         | {"memory_bytes": net, "baseline_bytes": baseline, "device_memory_bytes": memory.get("device_peak_bytes")}
         | {"joules": float(np.median(row["joules"])) if row.get("joules") else None, "race": row["race"]}
         | {"properties_failed": failed, "properties_known": known, "properties_run": checked}
-        | {"why_faster": row.get("why_faster"), "profile": profile_words(row), "stopped": row.get("stopped")}
+        | {"why_faster": row.get("why_faster"), "profile": profile_words(row)}
+        | {name: row.get(name) for name in ("stopped", "checked")}
         | {"memory_by_heat": by_heat, "warm_up": row.get("warm_up")}
     )
 

@@ -37,7 +37,7 @@ COLUMNS = {
         *("seconds", "low", "high", "basis", "heats", "rounds", "loops", "items", "first_call_s", "build_s", "traces"),
         *("memory_bytes", "baseline_bytes", "device_memory_bytes", "joules"),
         *rates.COLUMNS,
-        *("properties_failed", "properties_known", "properties_run", "why_faster", "profile", "stopped"),
+        *("properties_failed", "properties_known", "properties_run", "why_faster", "profile", "stopped", "checked"),
     ),
     "ratios": comparisons.RATIO_COLUMNS,
     "precision": comparisons.RATIO_COLUMNS,

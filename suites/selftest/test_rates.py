@@ -62,6 +62,27 @@ def test_only_controls_of_the_same_race_and_precision_count() -> None:
     assert worker[0]["rate"] is not None
 
 
+@pytest.mark.parametrize(("work", "limit"), [("multiply_adds", 4), ("bytes", 32)])
+def test_what_is_faster_than_the_machine_is_marked(work: str, limit: float) -> None:
+    """Wrong variants: a share above one is enough, which caches and fast convolutions reach; nobody looks."""
+    honest = sample("keras", 0.001, {"multiply_adds": 1, "bytes": 1, work: int(0.95 * limit * 1e6)})
+    cheat = sample("cheat", 0.001, {"multiply_adds": 1, "bytes": 1, work: int(1.05 * limit * 1e6)})
+    add_rates([honest, cheat, sample("control-matmul", 0.001, PRODUCT), sample("control-copy", 0.001, COPY)])
+    assert honest[0]["too_fast"] is None
+    assert cheat[0]["too_fast"].startswith(f"Faster than this machine's own kernels, {1.05 * limit:.3g}")
+    assert cheat[0]["too_fast"].endswith("its work cannot all have been done. Look at it.")
+
+
+def test_noise_marks_nobody() -> None:
+    """Wrong variant: the estimate is asked, whose interval reaches to what is possible."""
+    noise = np.repeat(np.exp([-0.3, 0.3]), 6)
+    row, rounds = sample("keras", 0.001, {"multiply_adds": 4_400_000})
+    noisy = row, Rounds.of("r", rounds.seconds * noise, rounds.heat, rounds.block)
+    add_rates([noisy, sample("control-matmul", 0.001, PRODUCT)])
+    assert row["matmul_share"] > 4
+    assert row["too_fast"] is None
+
+
 def test_what_is_not_known_is_none_and_never_zero() -> None:
     """Wrong variants: a share of zero where work is not known, a control compared with itself, a missing column."""
     unknown, product = sample("reference", 0.010), sample("control-matmul", 0.002, PRODUCT)
