@@ -6,7 +6,7 @@ coordinator sends, and all contenders of a race get the same ones in the same pl
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,7 +80,7 @@ class Step:
     trains: bool = False
     equal: bool = False
 
-    def feed(self, calls: int, draw: int | None) -> Iterator[Iterable[tuple[Any, ...]]]:
+    def feed(self, calls: int, draw: int | Sequence[int] | None) -> Iterator[Iterable[tuple[Any, ...]]]:
         """What so many calls are given, in groups that lie ready at the same time; another draw, other inputs.
 
         The last call has the inputs that were drawn first: with the same draw, they are the same after any number.

@@ -6,6 +6,7 @@ an implementation creates weights of one shape, nor, since square ones are symme
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +19,9 @@ from benchmarks.calls import Step
 
 DRAWN = 1 << 16
 """Numbers of a weight that are drawn; a larger one repeats them."""
+
+MORE = 3
+"""Steps of training that are called after the rounds, to see whether each trains."""
 
 PROBE = 7
 """The draw of the inputs on which steps are compared after the last round."""
@@ -34,9 +38,9 @@ def of_step(step: Step, kept: Sequence[tuple[int, Values]], before: Values) -> d
         before: `weights_of` the model before these rounds.
 
     Returns:
-        ``values``, by draw; ``again``, those of one of these draws, computed twice more; ``moved``, how many weights
-        are not what they were; ``weights``, their shapes; ``probe``, what two calls with equal weights returned. What
-        cannot be known is left out.
+        ``values``, by draw; ``again``, those of the last of these draws, computed twice more; ``weights``, their
+        shapes; ``trained``, how many of them moved in the rounds or in `MORE` steps after them, and ``updates``, in how
+        many of those any did; ``probe``, what two calls with equal weights returned. What cannot be known is left out.
     """
     found: dict[str, Any] = {}
     if step.inputs is None:
@@ -47,10 +51,23 @@ def of_step(step: Step, kept: Sequence[tuple[int, Values]], before: Values) -> d
     if step.model is not None:
         found["weights"] = sorted([*variable.shape] for variable in _weights(step.model))
         if step.trains:
-            found["moved"] = sum(now != then for now, then in zip(weights_of(step.model), before, strict=True))
+            found |= _training(step, before)
         if not step.equal:
             found["probe"] = [_with_equal_weights(step) for _ in range(2)]
     return found
+
+
+def _training(step: Step, before: Values) -> dict[str, int]:
+    """Which weights moved, and how often: in all rounds together, and in each of some more steps.
+
+    A step cannot tell these from the timed ones. They show whom the rounds alone do not: who leaves out some calls.
+    """
+    seen = [before, weights_of(step.model)]
+    for number in range(MORE):
+        _called(step, PROBE + number)
+        seen.append(weights_of(step.model))
+    moved = [[now != then for then, now in zip(*pair, strict=True)] for pair in itertools.pairwise(seen)]
+    return {"trained": sum(map(any, zip(*moved, strict=True))), "updates": sum(map(any, moved))}
 
 
 def values(result: Any) -> Values:
@@ -86,7 +103,8 @@ def _weights(model: Any) -> list[Any]:
 def _numbers(shape: tuple[int, ...]) -> np.ndarray:
     """Around one where the shape is a vector's, which may be a scale or a variance, and around zero in a kernel.
 
-    Kernels are small enough for a row of many layers with one kernel not to grow, and no smaller.
+    Square kernels are small enough for a row of many layers with the same one not to grow. Embeddings and logits are
+    not square: they are large enough for what lies between them to count in a loss.
     """
     generator, size = np.random.default_rng(shape), math.prod(shape)
     if len(shape) < 2:
@@ -94,8 +112,9 @@ def _numbers(shape: tuple[int, ...]) -> np.ndarray:
     numbers = np.resize(generator.standard_normal(min(size, DRAWN)), shape)
     if shape[-1] == shape[-2]:
         numbers = (numbers + np.swapaxes(numbers, -1, -2)) / 8**0.5
-    inputs = math.prod(shape[:-1]) if len(shape) > 2 else min(shape)
-    return (numbers / inputs**0.5).astype("float32")
+    elif len(shape) == 2:
+        return (2 * numbers / min(shape) ** 0.5).astype("float32")
+    return (numbers / math.prod(shape[:-1]) ** 0.5).astype("float32")
 
 
 def _called(step: Step, draw: int) -> Values:

@@ -4,13 +4,17 @@ The first is nearly always the reference, and it is the measure: what its own ev
 asked for. What cannot be compared is said, and is not a failure.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Evidence = Mapping[str, Any]
 
-BOUNDS = {"float32": 0.01, "mixed_bfloat16": 0.1, "mixed_float16": 0.1}
-"""By how much two results may differ, as a share of the larger: by rounding, and by constants such as an epsilon."""
+BOUNDS = {"float32": 3e-4, "mixed_bfloat16": 0.01, "mixed_float16": 0.01}
+"""By how much two results may differ, as a share of the larger: by rounding, and by constants such as an epsilon.
+
+Honest contenders of all techniques were within a hundredth of that in float32, and a tenth in a mixed precision.
+"""
 
 LEAST_SHARE = 0.5
 """Of the coordinator's time for a round, what a process has to say that its steps took, in one round at least."""
@@ -59,16 +63,17 @@ def fault(asked: Mapping[str, Any], own: Evidence, first: Evidence, same_work: b
             f"what it returned in a timed round is not what it returns for the same inputs afterwards: "
             f"{_difference(values[-1], own['again'][0])}. Every call must do the same work"
         )
-    if first.get("moved") and not own.get("moved", 1):
+    # One update may be left out by each: a loss scale does that where gradients overflow.
+    if own.get("updates", math.inf) + 1 < first.get("updates", 0):
         return (
-            "its training steps train nothing: after the timed rounds every weight was what it had been before. "
-            "A training step must update the weights in each call"
+            f"its training steps do not train: of the rounds and the steps after them {own['updates']} changed any "
+            f"weight, of the reference's {first['updates']}. A training step must update the weights in each call"
         )
     if same_work and _comparable(own, first):
-        if own.get("moved", 0) < first.get("moved", 0):
+        if own.get("trained", 0) < first.get("trained", 0):
             return (
-                f"its training steps train {own['moved']} of the weights, and those of the reference "
-                f"{first['moved']}. A training step must update all weights in each call"
+                f"its training steps train {own['trained']} of the weights, and those of the reference "
+                f"{first['trained']}. A training step must update all weights in each call"
             )
         for result, right in _pairs(own, first):
             if not _agree(sorted(result), sorted(right), bound):

@@ -33,8 +33,8 @@ from reports.statistics import Rounds, known_well_enough, step_ratio, way_ratios
 
 Thing = TypeVar("Thing")
 
-CHECK_STEPS = 4
-"""What a check calls of a step."""
+CHECK_STEPS = 5
+"""How often a check calls a step."""
 
 MUCH_SLOWER = 3.0
 """Contenders that take so many times as long as the first are asked why: which operations their step consists of."""

@@ -151,7 +151,7 @@ class Worker:
         """Make the inputs of the next round, of so many steps after so many that are not timed."""
         self._rest()
         self._draw = draw
-        ready = self.step.feed(min(lead_in, LEAD_IN_INPUTS), None if draw is None else draw + 1)
+        ready = self.step.feed(min(lead_in, LEAD_IN_INPUTS), None if draw is None else (draw, LEAD_IN_INPUTS))
         few = list(itertools.chain.from_iterable(ready)) if lead_in else []
         self._lead_in = list(itertools.islice(itertools.cycle(few), lead_in))
         feed = self.step.feed(loops, draw)
