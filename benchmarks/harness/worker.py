@@ -118,6 +118,7 @@ class Worker:
                 "missing synchronization: the step returns nothing that JAX could wait for, so that only the request "
                 "for its work would be timed; return the arrays that it computes"
             )
+        self._values(result)  # what this has compiled is not compiled again in the rounds
         return {"first_call_s": seconds}
 
     def warm_up(self, seconds: float, calls: int, cores: Sequence[int] = (), most_s: float = math.inf) -> Message:
@@ -178,13 +179,19 @@ class Worker:
         spent = {}
         if self.meter and seconds * loops >= ROUNDS_PER_MOVE * self.meter.resolution_s:
             spent = {"joules": (self.meter.joules() - before) / loops}
-        if keep and self.step.inputs is not None and not self.step.trains and self._draw is not None:
-            from benchmarks import evidence
-
-            self._kept.append((self._draw, evidence.values(result)))
+        if keep and self._draw is not None and (values := self._values(result)):
+            self._kept.append((self._draw, values))
         gc.collect(0)  # between rounds, since it is off within them
         self._rested = time.process_time()
         return {"seconds": seconds} | spent
+
+    def _values(self, result: Any) -> list[float]:
+        """What is kept of a result; nothing of a training step's, which hangs on how many came before."""
+        if self.step.inputs is None or self.step.trains:
+            return []
+        from benchmarks import evidence
+
+        return evidence.values(result)
 
     def _rest(self) -> None:
         """Count what the processor has done since the last round, when this process had nothing to do."""
