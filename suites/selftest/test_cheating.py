@@ -1,19 +1,16 @@
 """Contenders that cheat: each is found, or gains nothing. Work is counted here, and no time is held against another."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 
-from benchmarks.calls import MOST_INPUTS, Inputs, Step
 from benchmarks.harness import judge
 from benchmarks.harness.client import Server, Site
 from benchmarks.harness.lockstep import Race
 from benchmarks.harness.results import Entrant, Result
-from benchmarks.harness.worker import Worker
 from benchmarks.workload import Contender, Workload
 from reports.run_folder import key_of
 from suites.implementations import implementation
@@ -24,7 +21,11 @@ SCHEDULES = {"batch": 128, "size": 64, "side": 16, "filters": 16}
 ATTENTION = {"target": 8, "width": 32, "units": 16, "batch": 8, "source": 16}
 
 CHEATS = {
-    ("schedules", "train", "works_while_cold"): r"^its training steps do not train: of .* 0 changed any weight",
+    (
+        "schedules",
+        "train",
+        "works_while_cold",
+    ): r"^its training steps do not train: of the rounds .* 1 changed any weight",
     ("schedules", "train", "works_once"): r"^its training steps do not train",
     ("schedules", "train", "trains_nothing"): r"^its training steps do not train",
     ("schedules", "train", "works_later"): r"^it goes on working after its step has returned: .* between its rounds",
@@ -87,61 +88,6 @@ def test_who_is_honest_agrees_with_the_reference(server: Server, operation: str)
     assert results["keras"].failure is None
     said = "its results agree with those of the reference, with the same weights and inputs"
     assert results["keras"].finished[0]["checked"] == said
-
-
-class Counted:
-    """A step on arrays that counts its work."""
-
-    def __init__(self) -> None:
-        self.work = 0
-
-    def __call__(self, *inputs: Any) -> float:
-        """The work."""
-        self.work += 1
-        return float(np.asarray(inputs[0]).sum())
-
-
-@pytest.mark.isolated("who remembers")
-@pytest.mark.parametrize("loops", [1, 40, 2 * MOST_INPUTS + 3])
-@pytest.mark.parametrize("shape", [(8, 4), (1, 12)])
-def test_who_remembers_its_inputs_does_all_of_its_work(loops: int, shape: tuple[int, int]) -> None:
-    """Wrong variants: the same tensors in every call; in every round; in the lead-in and in the round; by turns."""
-    from suites.selftest import cheating
-
-    cheats: list[Callable[[Any], Any]] = [cheating.by_identity, cheating.by_content]
-    for cheat in cheats:
-        counted, contender = Counted(), Worker()
-        contender.step = Step(cheat(counted), Inputs(np.arange(1, 1 + np.prod(shape)).reshape(shape)))
-        contender.synchronize, contender.meter = lambda _: None, None
-        for number in range(3):
-            contender.prepare(loops=loops, lead_in=9, draw=number)
-            before = counted.work
-            contender.round(loops=loops)
-            led_in = min(9, counted.work - before - loops)
-            assert counted.work - before == loops + led_in
-            assert 1 <= led_in <= 9
-
-
-@pytest.mark.isolated("inputs")
-def test_inputs_have_the_shapes_of_the_batch_and_end_alike_after_any_number_of_calls() -> None:
-    """Wrong variants: others for whoever has more steps in a round; labels that are no longer their images'."""
-    images, labels = np.arange(24.0, dtype="float32").reshape(6, 4), np.arange(6, dtype="int32")
-    letters = np.array([[1, 2, 0], [5, 5, 2]] * 3, "int32")
-    step = Step(lambda *_: None, Inputs([images, letters], labels))
-
-    def calls(number: int, draw: int) -> list[Any]:
-        return [inputs for group in step.feed(number, draw) for inputs in group]
-
-    few, many = calls(1, draw=5), calls(300, draw=5)
-    assert (len(few), len(many)) == (1, 300)
-    for ours, theirs in zip(few[-1][0] + [few[-1][1]], many[-1][0] + [many[-1][1]], strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-    for (x, symbols), y in many:
-        assert [np.asarray(each).dtype for each in (x, symbols, y)] == ["float32", "int32", "int32"]
-        np.testing.assert_array_equal(images[np.asarray(y)], x)
-        np.testing.assert_array_equal(np.asarray(symbols) == 0, letters[np.asarray(y)] == 0)
-        assert set(np.asarray(symbols).ravel()) <= {0, 1, 2, 5}
-    assert len({np.asarray(x).tobytes() for (x, _), _ in many}) == 300
 
 
 ASKED = {"precision": "float32"}

@@ -13,16 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import pytest
 
-from benchmarks.calls import Inputs, Step
 from benchmarks.harness.client import Server, Site, WorkerError
 from benchmarks.harness.lockstep import Race
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.results import Entrant, Result
-from benchmarks.harness.worker import Worker
 from benchmarks.workload import WITHOUT, Contender, Workload
 from reports.run_folder import key_of
 from suites.implementations import ROOT, Implementation, implementation
@@ -310,25 +307,3 @@ def test_a_server_that_still_imports_ends_at_once() -> None:
     server.close()
     assert not process.is_running()
     assert time.monotonic() - before < 4  # it was waited for 5 s before
-
-
-@pytest.mark.isolated("inputs")
-def test_the_harness_adds_less_than_a_hundredth_to_a_step_of_a_millisecond() -> None:
-    """Of the fastest round. Wrong variant: a message, or a synchronization, for each step."""
-    worker = Worker()
-    clock = time.perf_counter_ns
-
-    def busy(nanoseconds: int) -> None:
-        end = clock() + nanoseconds
-        while clock() < end:
-            pass
-
-    def rounds() -> Iterator[float]:
-        for _ in range(30):
-            worker.prepare(loops=10)
-            yield worker.round(loops=10)["seconds"]
-
-    worker.step = Step(lambda *_: busy(1_000_000), Inputs(np.zeros((4, 4), "float32"), np.zeros(4, "int32")))
-    worker.synchronize, worker.meter = lambda _: busy(20_000), None
-    fastest = min(rounds())
-    assert 1.0 <= fastest / 1e-3 < 1.01
