@@ -27,8 +27,8 @@ class Workload:
     That module also has the functions that a worker calls. For a technique that is part of a network:
     ``model(subject, parameters)``, a Keras model built from an implementation's names, and ``batch(parameters, seed)``,
     its inputs and integer targets as NumPy arrays; what is timed are `OPERATIONS` on it. For any other technique:
-    ``step(subject, parameters, operation, seed)``, a function of no arguments that does one step of an operation that
-    the module names itself, and returns what a caller would wait for. Optional are ``without``, with the arguments of
+    ``step(subject, parameters, operation, seed)``, a `benchmarks.calls.Step` of an operation that the module names
+    itself. Optional are ``without``, with the arguments of
     ``model`` or ``step``: the same work with the technique left out (its subject is the reference); and ``preload()``,
     which reads the data into the memory that all workers share.
 

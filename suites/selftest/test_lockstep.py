@@ -219,6 +219,32 @@ def test_a_thread_is_moved_to_a_core_and_left_free() -> None:
         assert os.sched_getaffinity(0) == allowed
 
 
+def test_all_on_one_way_have_the_same_inputs_which_nobody_could_know_before() -> None:
+    """Wrong variants: inputs that come again in another round, contender by contender, or in the next session."""
+    draws = []
+    for _ in range(2):
+        machine = Machine()
+        race(machine)[0].run()
+        assert len({tuple(each) for each in machine.draws.values()}) == 1
+        draws += machine.draws["a"]
+    assert len(draws) == len(set(draws)) == 2 * len(machine.draws["a"])
+    assert machine.draws["a"] != machine.draws["a"][::-1]
+
+
+def test_a_process_is_not_believed_what_the_coordinators_clock_denies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong variant: a contender that turns its clock back wins."""
+    now = itertools.count()
+    monkeypatch.setattr(lockstep.time, "perf_counter", lambda: 0.02 * next(now))  # a round: 20 ms
+    machine = Machine()
+    machine.speeds = {"a": 0.003, "b": 0.0031, "c": 0.0001}
+    machine.calls = dict.fromkeys("abc", 0.003)  # 4 steps and 2 before them: 18 ms
+    results = race(machine, replace(PLAN, heats=1, most_heats=1))[0].run()
+    assert results["a"].failure is results["b"].failure is None
+    failure = results["c"].failure
+    assert failure is not None
+    assert (failure.phase, "its clock is wrong" in str(failure)) == ("check", True)
+
+
 def test_a_round_is_long_against_the_timer() -> None:
     machine = Machine()
     race(machine)[0].run()
