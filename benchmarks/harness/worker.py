@@ -214,7 +214,8 @@ class Worker:
         self._rest()
         from benchmarks import evidence
 
-        shown: Message = {"busy_s": self._busy_s, "idle_s": self._idle_s}
+        # Who makes its own data may make it in advance; who gets its inputs with the call has nothing to do before.
+        shown: Message = {"busy_s": self._busy_s, "idle_s": self._idle_s} if self.step.inputs else {}
         try:
             return shown | evidence.of_step(self.step, self._kept, self._weights)
         except Exception as error:  # noqa: BLE001 - a step that the rounds could call was timed, whatever it does here
