@@ -344,7 +344,7 @@ class Race:
                 asked = {"loops": steps["loops"], "core": core + way, "keep": keep}
                 if self._races_on(key) and (reply := self._attempt(key, workers, "round", **asked)):
                     passed = time.perf_counter() - before
-                    self._shares[key].append(reply["seconds"] * sum(steps.values()) / passed)
+                    self._shares[key].append((reply["seconds"] * sum(steps.values()) + MESSAGES_S) / passed)
                     measured = Round(heat, block, reply["seconds"], reply.get("joules"))
                     rounds.append((key, measured.seconds, measured.joules))
                     self.results[key].rounds.append(measured)
@@ -418,6 +418,9 @@ def same_work(entrant: Entrant, other: Entrant) -> bool:
     without = [each.asked.get("implementation") == WITHOUT for each in (entrant, other)]
     return without[0] == without[1]
 
+
+MESSAGES_S = 0.002
+"""What asking for a round and its answer may take beside the round."""
 
 MOMENT_S = 0.5
 """What a reply takes that is there already."""
