@@ -107,7 +107,8 @@ def timing_row(run: Run, row: Row, verdicts: dict[tuple[str, ...], tuple[int, in
 
 def profile_words(row: Row) -> str | None:
     """What takes most of a step, in words, where that was looked into: as few operations as make up most of it."""
-    named, share, dtypes = [], 0.0, set()
+    named: list[str] = []
+    share, dtypes = 0.0, set()
     for operation in (row.get("profile") or {}).get("operations") or []:
         if share < MOST and len(named) < 3:
             named.append(operation["name"])

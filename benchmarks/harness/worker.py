@@ -102,8 +102,8 @@ class Worker:
         self.synchronize = devices.synchronizer(self.backend)
         self.count_traces = devices.trace_counter(self.backend)
         self.meter = energy.meter(self.device)
-        subject = Subject(chosen, asked["precision"], self.backend, self.device, asked["scale"])
-        self.step = steps.build(asked, subject, bench)
+        self.subject = Subject(chosen, asked["precision"], self.backend, self.device, asked["scale"])
+        self.step = steps.build(asked, self.subject, bench)
         return {"build_s": time.perf_counter() - started, "items": int(asked["parameters"]["batch"])}
 
     def first_call(self) -> Message:
@@ -234,7 +234,9 @@ class Worker:
         found = monitoring.profile(lambda: self.step.call(*inputs), steps=1)
         total = sum(row.own for row in found.rows)
         rows = [row for row in found.rows[:PROFILED] if total > 0]
-        return {"profile": {"operations": [{"name": row.operation, "share": row.own / total} for row in rows]}}
+        # A trace does not tell dtypes; what takes the time of a step is computed in that of its policy.
+        facts = {"dtype": self.subject.compute_dtype}
+        return {"profile": {"operations": [{"name": row.operation, "share": row.own / total} | facts for row in rows]}}
 
     def _fresh(self) -> Iterator[Iterable[tuple[Any, ...]]]:
         """Inputs of one call."""
