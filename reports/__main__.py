@@ -44,7 +44,9 @@ def _report(runs: Sequence[Path], output: Path) -> int:
     for note in tables.notes:
         sys.stderr.write(f"python -m reports: {note}\n")
     _summarize(Page(tables).cards)
-    sys.stdout.write(f"{output / PAGE}\n")
+    sys.stdout.write(
+        f"What would decide the undecided, what was left out, and the command behind every number:\n{output / PAGE}\n"
+    )
     return 0
 
 

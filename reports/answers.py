@@ -49,8 +49,8 @@ class Answer:
 
     @property
     def line(self) -> str:
-        """All of it in one line."""
-        return " ".join(part for part in (self.brings, self.costs, *self.notes, self.decides, self.command) if part)
+        """What it brings and costs, in one line."""
+        return " ".join(part for part in (self.brings, self.costs) if part)
 
 
 def answers(technique: str, promise: Row, rows: Rows) -> list[Answer]:
@@ -93,7 +93,8 @@ def _nothing(answer: Answer) -> Answer:
 
 
 def _effect(row: Row) -> Effect:
-    return Effect(Speed(row["verdict"]), Memory(row["memory_verdict"]), row["low"] > TOO_DEAR)
+    dear = True if row["low"] > TOO_DEAR else False if row["high"] < TOO_DEAR else None
+    return Effect(Speed(row["verdict"]), Memory(row["memory_verdict"]), dear)
 
 
 def _of_speed(promise: Row, _rows: Rows, ratios: Sequence[Row]) -> Answer:

@@ -43,9 +43,9 @@ class Card:
 
     @property
     def line(self) -> str:
-        """All of it on one line."""
+        """What it brings and costs, on one line; what would decide it, and with which command, is on the page."""
         said = [f"{each.label}: {each.line}" if len(self.answers) > 1 else each.line for each in self.answers]
-        return " ".join(part for part in (self.warning, *said, "" if self.warning else self.trust) if part)
+        return " ".join(part for part in (self.warning, *said) if part)
 
 
 def cards(

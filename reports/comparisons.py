@@ -208,6 +208,7 @@ def _compare(sample: Sample, against: Sample) -> Row:
         "baseline_precision": baseline["precision"],
         "baseline_key": baseline["key"],
         "memory": memory.memory_ratio(row, baseline),
+        "memory_pair": memory.pair(row, baseline),
         "slower_share": slower_share(rounds, baseline_rounds),
         "interval": step_ratio(rounds, baseline_rounds),
     }

@@ -5,6 +5,9 @@ Memory differs from time in two points. It may be the same to the byte in every 
 pages, and an interval is never narrower than that. And it varies by so many bytes, however large a step is: races
 share no noise floor, and each is held to what its own A/A pair showed. Being so exact, it would call one part in a
 thousand a saving: less than `MARGIN` is none.
+
+Of one or two heats, as of a contender that got no more, the A/A pairs of all races say by how many bytes two processes
+that do the same differ: two numbers alone say next to nothing of how a third one would be.
 """
 
 import math
@@ -13,7 +16,7 @@ from typing import Any
 
 from reports import verdicts
 from reports.run_folder import Row
-from reports.statistics import Interval, false_discovery, t_interval
+from reports.statistics import LEAST_HEATS, Interval, false_discovery, from_error, t_interval
 from reports.verdicts import MARGIN, Memory, Speed
 
 PAGE = 4096
@@ -38,6 +41,31 @@ def memory_ratio(row: Row, baseline: Row) -> Interval:
     return Interval(ratio.estimate, low, high, p, ratio.units, ratio.basis).exp()
 
 
+def pair(row: Row, baseline: Row) -> tuple[float, float] | None:
+    """The memory of a contender and of its baseline, in bytes, where both are known."""
+    own, other = memory_of(row), memory_of(baseline)
+    return (own, other) if own and other else None
+
+
+def of_few_heats(ratio: Interval, pair: tuple[float, float], again: Sequence[tuple[float, float]]) -> Interval:
+    """The interval of a ratio by how many bytes A/A pairs differ (root mean square; their mean is known: 0).
+
+    Args:
+        ratio: of one or two heats.
+        pair: memory of the contender and of its baseline.
+        again: the same of the reference beside itself, of all races of the machine.
+    """
+    if len(again) < LEAST_PAIRS:
+        return ratio
+    spread = max(PAGE, math.sqrt(sum((own - other) ** 2 for own, other in again) / len(again)))
+    error = spread / math.sqrt(2 * max(1, ratio.units)) * math.hypot(1 / pair[0], 1 / pair[1])
+    return from_error(math.log(ratio.estimate), error, len(again), "A/A pairs")
+
+
+LEAST_PAIRS = 5
+"""Fewer A/A pairs than this say too little about how processes differ."""
+
+
 def memory_of(row: Row) -> float | None:
     """The memory that a timing took, in bytes: on a device with memory of its own, that memory and not the host's."""
     return row["memory_bytes"] if row["device"] == "cpu" else row["device_memory_bytes"]
@@ -58,6 +86,13 @@ def judge(rows: Sequence[Row], again: Sequence[Row], race: Callable[[Row], Any])
         race: tells a row's race.
     """
     ratios = [row.pop("memory") for row in [*rows, *again]]
+    pairs = [row.pop("memory_pair") for row in [*rows, *again]]
+    for i, row in enumerate(rows):
+        if pairs[i] and ratios[i].units < LEAST_HEATS:
+            twins = [
+                each for each, other in zip(pairs[len(rows) :], again, strict=True) if other["place"] == row["place"]
+            ]
+            ratios[i] = of_few_heats(ratios[i], pairs[i], [each for each in twins if each])
     own = {
         race(row): max(ratio.estimate, 1 / ratio.estimate)
         for row, ratio in zip(again, ratios[len(rows) :], strict=True)

@@ -112,6 +112,11 @@ def t_interval(values: Sequence[float] | Floats, basis: str, null: float = 0.0) 
     return _t(mean, float(sample.std(ddof=1)) / math.sqrt(units), units - 1, units, basis, null)
 
 
+def from_error(log_ratio: float, error: float, degrees: float, basis: str) -> Interval:
+    """The interval of a ratio of one heat, given the standard error of its logarithm and its degrees of freedom."""
+    return _t(log_ratio, error, degrees, 1, basis, 0.0).exp()
+
+
 def _t(mean: float, error: float, degrees: float, units: int, basis: str, null: float) -> Interval:
     if error == 0:
         return Interval(mean, mean, mean, float(mean == null), units, basis)
@@ -257,7 +262,7 @@ def moderate(ratios: Sequence[Interval]) -> list[Interval]:
     for i, ratio in enumerate(ratios):
         if ratio.basis == "blocks" and ratio.estimate > 0:
             error = math.sqrt(max(prior, _variance_of_ways(ratio, prior)))
-            moderated[i] = _t(math.log(ratio.estimate), error, prior_degrees, 1, "a heat", 0.0).exp()
+            moderated[i] = from_error(math.log(ratio.estimate), error, prior_degrees, "a heat")
     return moderated
 
 

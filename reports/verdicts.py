@@ -67,11 +67,14 @@ Taking the batch in parts saves memory, too, and takes hardly longer.
 
 @dataclass(frozen=True)
 class Effect:
-    """What a technique does to one workload: to its time and memory, and whether it takes `TOO_DEAR` times as long."""
+    """What a technique does to one workload: to its time and memory, and whether it takes `TOO_DEAR` times as long.
+
+    Which is ``None`` where its interval does not tell.
+    """
 
     time: Speed
     memory: Memory
-    dear: bool = False
+    dear: bool | None = False
 
 
 def of_ratio(ratio: Interval, q: float, floor: float = 1.0) -> Speed:
@@ -145,7 +148,9 @@ def of_memory(effect: Effect) -> Pays:
         return Pays.NOT
     if effect.memory is not Memory.LESS:
         return Pays.UNDECIDED if effect.memory is Memory.UNDECIDED else Pays.NOT
-    return {Speed.SLOWER: Pays.IN_MEMORY, Speed.UNDECIDED: Pays.UNDECIDED}.get(effect.time, Pays.PAYS)
+    if effect.time is Speed.UNDECIDED:  # it may cost time, but how much at most is known
+        return Pays.UNDECIDED if effect.dear is None else Pays.IN_MEMORY
+    return Pays.IN_MEMORY if effect.time is Speed.SLOWER else Pays.PAYS
 
 
 def of_benefit(shown: bool | None, cost_known: bool) -> Pays:
