@@ -195,5 +195,7 @@ def _with_notes(answer: Answer, technique: str, promise: Row, rows: Rows, ratios
     notes = [*answer.notes, *(f"Why so slow on {workload}: {profile}." for workload, profile in profiles if profile)]
     missing = [row for row in rows["left_out"] if left_out.concerns(row, technique, promise)]
     notes += [f"Left out of this run for lack of time: {row['name']}." for row in missing]
-    command = missing[0]["command"] if missing and answer.pays is Pays.UNDECIDED else answer.command
+    unwritten = promise["kind"] == "quality" and not promise["claim"]  # no command decides that
+    deciding = missing and answer.pays is Pays.UNDECIDED and not unwritten
+    command = missing[0]["command"] if deciding else answer.command
     return replace(answer, notes=tuple(notes), command=command)
