@@ -93,10 +93,10 @@ def run_of(steps: str, **settings: Any) -> Run:
 # How an implementation is called
 
 
-def scaled(subject: Subject, inner: Any, **settings: Any) -> Any:
+def scaled(subject: Subject, inner: Any, *, name: str | None = None, **settings: Any) -> Any:
     """The subject's optimizer around another one, under a law with these settings."""
     __tracebackhide__ = True
-    return subject.LossScaledOptimizer(inner, law(subject, **settings))
+    return subject.LossScaledOptimizer(inner, law(subject, **settings), **({"name": name} if name else {}))
 
 
 def law(subject: Subject, **settings: Any) -> Any:
@@ -151,12 +151,13 @@ def states(subject: Subject, run: Run) -> dict[str, list[State]]:
     return found
 
 
-def apply(optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
+def apply(optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any] | None = None) -> None:
     """One step of an optimizer outside of any trainer, as the backend's own trainer would take it."""
     __tracebackhide__ = True
+    given = [] if variables is None else [list(variables)]
     with quiet():
         match keras.backend.backend():
-            case "jax":
+            case "jax" if variables is not None:
                 if not optimizer.built:
                     optimizer.build(list(variables))
                 owned = optimizer.variables
@@ -169,9 +170,9 @@ def apply(optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any]) ->
 
                 with torch.no_grad():
                     tensors = [None if each is None else ops.convert_to_tensor(each) for each in gradients]
-                    optimizer.apply(tensors, list(variables))
+                    optimizer.apply(tensors, *given)
             case _:
-                optimizer.apply(list(gradients), list(variables))
+                optimizer.apply(list(gradients), *given)
 
 
 @functools.lru_cache(maxsize=2)

@@ -28,6 +28,10 @@ KNOWN_DEFECTS = {
     "configuration_can_be_used_again": KnownDefect(
         "`from_config` takes the inner optimizer out of the configuration that it is given."
     ),
+    "optimizers_are_taken_by_name": KnownDefect("The inner optimizer must be an object; a name fails in the wrapper."),
+    "gradients_without_variables_are_refused": KnownDefect(
+        "Without variables `build` fails with a TypeError that does not say what is missing."
+    ),
 }
 if keras.backend.backend() == "torch":
     KNOWN_DEFECTS["half_gradients_are_unscaled_in_float32"] = KnownDefect(

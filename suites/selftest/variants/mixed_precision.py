@@ -15,7 +15,7 @@ from keras import ops
 
 import reference.mixed_precision as reference
 from reference.mixed_precision import LossScale, LossScaledOptimizer, ScaleState
-from suites.selftest.variants import Variant, override
+from suites.selftest.variants import Variant, edited, override
 
 Gradients = list[Any]
 
@@ -272,6 +272,62 @@ class Forgetful(LossScaledOptimizer):
         return super().from_config(config | {"law": {}}, custom_objects)
 
 
+class ChoosesAmongFloats(LossScaledOptimizer):
+    """In place of a condition, each variable is chosen from before and after the step, in float32."""
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        if not self.built:
+            self.build(list(trainable_variables))
+        kept = [*self._trainable_variables, *self.inner_optimizer.variables]
+        before = [ops.cast(variable.value, "float32") for variable in kept]
+        finite = reference.all_finite(grads)
+        super().apply(grads, trainable_variables)
+        for variable, old in zip(kept, before, strict=True):
+            chosen = ops.where(finite, ops.cast(variable.value, "float32"), old)
+            variable.assign(ops.cast(chosen, variable.dtype))
+
+
+class RateOfItsOwn(LossScaledOptimizer):
+    """A learning rate set on the wrapper stays there."""
+
+    @property
+    def learning_rate(self) -> Any:
+        return vars(self).get("own_rate", self.inner_optimizer.learning_rate)
+
+    @learning_rate.setter
+    def learning_rate(self, rate: Any) -> None:
+        vars(self)["own_rate"] = rate
+
+
+class AveragesNotTaken(LossScaledOptimizer):
+    """At the end of training the averages are not written to the weights."""
+
+    def finalize_variable_values(self, var_list: Any) -> None:
+        pass
+
+
+class NothingWithoutVariables(LossScaledOptimizer):
+    """Gradients alone are passed over until variables are known."""
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        if self.built or trainable_variables is not None:
+            super().apply(grads, trainable_variables)
+
+
+class DefaultInner(LossScaledOptimizer):
+    """The inner optimizer comes back with the settings of its class."""
+
+    @classmethod
+    def from_config(cls, config: Any, custom_objects: Any = None) -> Any:
+        inner = type(keras.saving.deserialize_keras_object(config["inner"]))(0.5)
+        return super().from_config({**config, "inner": keras.saving.serialize_keras_object(inner)}, custom_objects)
+
+
+def line(name: str, defect: str, caught_by: str, old: str, new: str, **options: Any) -> Variant:
+    """A variant that is the reference but for a text of it."""
+    return Variant(name, defect, (caught_by,), edited(reference, old=old, new=new), **options)
+
+
 # Underflow
 
 
@@ -514,5 +570,202 @@ VARIANTS = (
         "a dtype of 32 bits loses nothing, it is said",
         ("underflow_in_unknown_dtypes_is_refused",),
         counting(flushed),
+    ),
+    Variant(
+        "skipped_by_choosing_floats",
+        "a step is skipped by a choice among float32 numbers, which rounds large counters",
+        ("large_counts_stay_exact",),
+        wrong(ChoosesAmongFloats),
+    ),
+    line(
+        "floor_lost_from_the_configuration",
+        "the configuration lacks the law's floor",
+        "configuration_leaves_nothing_out",
+        "dataclasses.asdict(self.law)",
+        '{name: value for name, value in dataclasses.asdict(self.law).items() if name != "floor"}',
+    ),
+    line(
+        "cap_lost_from_the_configuration",
+        "the configuration lacks the law's cap",
+        "configuration_leaves_nothing_out",
+        "dataclasses.asdict(self.law)",
+        '{name: value for name, value in dataclasses.asdict(self.law).items() if name != "cap"}',
+    ),
+    line(
+        "factor_lost_from_the_configuration",
+        "the configuration lacks the law's factor",
+        "configuration_leaves_nothing_out",
+        "dataclasses.asdict(self.law)",
+        '{name: value for name, value in dataclasses.asdict(self.law).items() if name != "factor"}',
+    ),
+    line(
+        "name_lost_from_the_configuration",
+        "an optimizer made from a configuration has a name of its own",
+        "configuration_leaves_nothing_out",
+        ', name=config["name"])',
+        ")",
+    ),
+    Variant(
+        "inner_settings_lost",
+        "the inner optimizer made from a configuration has the settings of its class",
+        ("configuration_leaves_nothing_out",),
+        wrong(DefaultInner),
+    ),
+    line(
+        "finite_by_the_sum_of_squares",
+        "a gradient whose norm overflows counts as infinite",
+        "large_finite_gradients_are_applied",
+        "ops.all(ops.isfinite(gradient))",
+        "ops.isfinite(ops.sum(ops.square(gradient)))",
+    ),
+    line(
+        "finite_by_the_sum",
+        "a gradient whose sum overflows counts as infinite",
+        "large_finite_gradients_are_applied",
+        "ops.all(ops.isfinite(gradient))",
+        "ops.isfinite(ops.sum(gradient))",
+    ),
+    line(
+        "finite_in_float16",
+        "gradients beyond float16 count as infinite",
+        "large_finite_gradients_are_applied",
+        "ops.all(ops.isfinite(gradient))",
+        'ops.all(ops.isfinite(ops.cast(gradient, "float16")))',
+    ),
+    line(
+        "first_entry_checked",
+        "only the first number of each gradient is checked",
+        "overflow_is_noticed_in_any_gradient",
+        "ops.all(ops.isfinite(gradient))",
+        "ops.isfinite(ops.ravel(gradient)[0])",
+    ),
+    line(
+        "masked_grad_counts_nan",
+        "gradients of scalar weights are not checked",
+        "overflow_is_noticed_in_any_gradient",
+        "for gradient in gradients if gradient is not None]\n    return ops.all(ops.stack",
+        "for gradient in gradients if gradient is not None and len(gradient.shape)]\n    return ops.all(ops.stack",
+    ),
+    line(
+        "only_float32_checked",
+        "gradients in half precision are not checked",
+        "overflow_is_noticed_in_any_gradient",
+        "for gradient in gradients if gradient is not None]\n    return ops.all(ops.stack",
+        'for gradient in gradients if gradient is not None and gradient.dtype == "float32"]\n'
+        "    return ops.all(ops.stack",
+    ),
+    line(
+        "infinity_alone_checked",
+        "NaN passes for finite",
+        "overflow_is_noticed_in_any_gradient",
+        "ops.all(ops.isfinite(gradient))",
+        "ops.logical_not(ops.any(ops.isinf(gradient)))",
+    ),
+    line(
+        "reciprocal",
+        "gradients are multiplied by 1 / S, which is flushed to zero where S is at its largest",
+        "any_scale_is_undone_exactly",
+        'ops.divide(ops.cast(gradient, keras.backend.result_type(gradient.dtype, "float32")), scale)',
+        'ops.cast(gradient, keras.backend.result_type(gradient.dtype, "float32")) * (1 / scale)',
+    ),
+    line(
+        "float64_loss_cut",
+        "a float64 loss is scaled in float32",
+        "scaling_keeps_float64",
+        'keras.backend.result_type(loss.dtype, "float32")',
+        '"float32"',
+    ),
+    line(
+        "float64_gradients_cut",
+        "float64 gradients are unscaled in float32",
+        "scaling_keeps_float64",
+        'keras.backend.result_type(gradient.dtype, "float32")',
+        '"float32"',
+    ),
+    line(
+        "missing_gradients_left_out",
+        "`unscale` leaves out what is None, so that gradients meet the wrong weights",
+        "gradients_keep_the_order_and_get_float32",
+        "[None if gradient is None else divide(gradient) for gradient in gradients]",
+        "[divide(gradient) for gradient in gradients if gradient is not None]",
+    ),
+    line(
+        "unscaled_back_to_half",
+        "`unscale` gives gradients in the dtype that they came in",
+        "gradients_keep_the_order_and_get_float32",
+        'return ops.divide(ops.cast(gradient, keras.backend.result_type(gradient.dtype, "float32")), scale)',
+        "return ops.cast(\n"
+        '            ops.divide(ops.cast(gradient, keras.backend.result_type(gradient.dtype, "float32")), scale),\n'
+        "            gradient.dtype,\n"
+        "        )",
+    ),
+    line(
+        "scope_gives_nothing",
+        "the scope gives None to `as`",
+        "scope_gives_its_policy",
+        "yield keras.config.dtype_policy()",
+        "yield None",
+    ),
+    line(
+        "policy_taken_by_name",
+        "of a policy object only the name is taken",
+        "scope_gives_its_policy",
+        "    keras.config.set_dtype_policy(policy)",
+        '    keras.config.set_dtype_policy(getattr(policy, "name", policy))',
+    ),
+    line(
+        "policy_of_the_thread_restored_by_name",
+        "the previous policy is put back by its name, and a policy object is lost",
+        "scope_puts_the_very_policy_back",
+        "previous = keras.config.dtype_policy()",
+        "previous = keras.config.dtype_policy().name",
+    ),
+    line(
+        "output_name_dropped",
+        "the options of the output are dropped",
+        "output_takes_options",
+        'keras.layers.Activation(activation, dtype="float32", **kwargs)',
+        'keras.layers.Activation(activation, dtype="float32")',
+    ),
+    line(
+        "output_softmax_only",
+        "the output has a softmax, whatever is asked for",
+        "output_takes_options",
+        'keras.layers.Activation(activation, dtype="float32", **kwargs)',
+        'keras.layers.Activation("softmax", dtype="float32", **kwargs)',
+    ),
+    line(
+        "inner_must_be_an_object",
+        "the name of an optimizer is not taken",
+        "optimizers_are_taken_by_name",
+        "        inner = keras.optimizers.get(inner)\n",
+        "",
+        raises=AttributeError,
+    ),
+    line(
+        "variables_needed_every_time",
+        "each step needs the variables again",
+        "variables_are_needed_once",
+        "self.inner_optimizer.apply(unscale(gradients, scale), trainable_variables)",
+        "self.inner_optimizer.apply(unscale(gradients, scale), list(trainable_variables))",
+        raises=TypeError,
+    ),
+    Variant(
+        "nothing_without_variables",
+        "gradients without variables are passed over in silence",
+        ("gradients_without_variables_are_refused",),
+        wrong(NothingWithoutVariables),
+    ),
+    Variant(
+        "learning_rate_of_its_own",
+        "a learning rate set on the optimizer does not reach the inner one",
+        ("what_is_set_on_it_reaches_the_inner_optimizer",),
+        wrong(RateOfItsOwn),
+    ),
+    Variant(
+        "averages_not_overwritten",
+        "the averages of the inner optimizer are not written to the weights at the end of training",
+        ("fit_equals_the_inner_optimizer_alone",),
+        wrong(AveragesNotTaken),
     ),
 )
