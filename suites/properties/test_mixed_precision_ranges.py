@@ -1,6 +1,7 @@
 """Mixed precision at the ends of its ranges: gradients and counts of any size, rank and dtype."""
 
 import itertools
+from typing import Any
 
 import keras
 import numpy as np
@@ -40,7 +41,7 @@ def test_large_finite_gradients_are_applied(subject: Subject) -> None:
 def test_any_scale_is_undone_exactly(subject: Subject, exponent: int) -> None:
     """Any scale that the law may reach is divided out exactly, one whose reciprocal float32 has not too."""
     scale, entries, weight = 2.0**exponent, np.array([1.0, -0.5, 1 + 2.0**-23]), zeros(3)
-    settings = {"initial": scale} | ({"cap": scale} if exponent > 24 else {})
+    settings: dict[str, Any] = {"initial": scale} | ({"cap": scale} if exponent > 24 else {})
     apply(scaled(subject, keras.optimizers.SGD(1.0), **settings), [(scale * entries).astype(np.float32)], [weight])
     assert_equal(weight, -entries, f"weight after gradients of {entries.tolist()} times 2^{exponent}")
 

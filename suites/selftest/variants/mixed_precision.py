@@ -296,7 +296,7 @@ class RateOfItsOwn(LossScaledOptimizer):
 
     @learning_rate.setter
     def learning_rate(self, rate: Any) -> None:
-        vars(self)["own_rate"] = rate
+        self.__dict__["own_rate"] = rate
 
 
 class AveragesNotTaken(LossScaledOptimizer):
