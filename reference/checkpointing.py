@@ -56,8 +56,8 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same function, run again in the backward pass in place of keeping what it computes on the way.
 
     Args:
-        function: of tensors, in any nest of positional and keyword arguments; it may use Keras layers and variables
-            that exist already. Its results may be any nest of tensors. A layer is such a function.
+        function: of tensors or variables, in any nest of positional and keyword arguments; it may use Keras layers and
+            variables that exist already. Its results may be any nest of tensors. A layer is such a function.
 
     Returns:
         A function with the same arguments, results, gradients (to arguments and to variables) and effects.
@@ -99,7 +99,7 @@ class _Call:
     @property
     def tensors(self) -> list[Tensor]:
         """What the gradient is for: every floating-point tensor among the arguments."""
-        return [ops.convert_to_tensor(self.leaves[place]) for place in self.places]
+        return [_tensor(self.leaves[place]) for place in self.places]
 
     def run(self, *tensors: Tensor) -> Any:
         """Run the function with these in place of `tensors`; give its floating-point results."""
@@ -180,6 +180,11 @@ def _check_effects(scope: _Deferred) -> None:
 
 def _has_gradient(leaf: Any) -> bool:
     return ops.is_tensor(leaf) and keras.backend.is_float_dtype(leaf.dtype)
+
+
+def _tensor(leaf: Tensor) -> Tensor:
+    """A tensor. TensorFlow counts a variable as one: handed on as it is, eagerly it would get its gradient twice."""
+    return ops.copy(leaf) if isinstance(leaf, keras.Variable) else ops.convert_to_tensor(leaf)
 
 
 def _attach(masks: Sequence[Tensor | None], tensors: Sequence[Tensor]) -> None:

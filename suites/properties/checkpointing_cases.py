@@ -119,9 +119,9 @@ class Inside(layers.Layer):
         self.trained = Trained(dtype=self.dtype_policy)
 
     def build(self, _input_shape: Any) -> None:
-        """Create a kernel that float16 rounds to 1 and bfloat16 too."""
-        start = keras.initializers.Constant(1 + 2.0**-12)
-        self.kernel = self.add_weight(shape=(), initializer=start, name="kernel")
+        """Create two numbers: bfloat16 rounds both to 1, float16 the second alone."""
+        start = keras.initializers.Constant([1 + 2.0**-9, 1 + 2.0**-12])
+        self.kernel = self.add_weight(shape=(2,), initializer=start, name="kernel")
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:  # noqa: ARG002 - Keras hands it on
         """Run the body."""
@@ -200,16 +200,18 @@ def dropped(rate: float, seed: int) -> tuple[layers.Layer, keras.Variable]:
 
 
 def weights_after_fit(wrap: Any) -> list[np.ndarray]:
-    """The weights after `fit` on one batch, of layers that ask for `training`, draw, and count; nothing rounds."""
+    """The weights after two epochs of `fit` on two batches, of layers that ask for `training`, draw, and count."""
     chosen = [
         layers.Dense(2, activation="relu", kernel_initializer="ones"),
         layers.Dropout(0.5, seed=2),
         Counting(),
+        layers.BatchNormalization(momentum=0.5),
+        layers.Dropout(0.25, seed=3),
         layers.Dense(2, kernel_initializer="ones"),
     ]
     inputs = keras.Input((2,))
     model = keras.Model(inputs, wrap(chosen)(inputs))
     model.compile(keras.optimizers.SGD(0.5), "mse", jit_compile=False)
     x = np.array([[1.0, 2.0], [3.0, 4.0], [0.0, 1.0], [2.0, 0.0]], "float32")
-    model.fit(x, x[:, ::-1], batch_size=4, shuffle=False, verbose=0)
+    model.fit(x, x[:, ::-1], batch_size=2, epochs=2, shuffle=False, verbose=0)
     return [to_numpy(weight.value) for weight in model.weights]

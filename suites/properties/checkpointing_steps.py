@@ -1,5 +1,6 @@
 """One training step of a function on each backend, and what it leaves behind: gradients, runs, and what is kept."""
 
+import functools
 import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -176,14 +177,16 @@ def counted(function: Function) -> tuple[Function, list[int]]:
     return counting, runs
 
 
-def kept_between_passes(function: Function, inputs: np.ndarray) -> int:
+def kept_between_passes(function: Function, inputs: np.ndarray, **options: Any) -> int:
     """How many tensors of the inputs' shape are alive, beside the result, when the backward pass is about to begin.
 
-    Tensors that share memory count once, and the inputs are among them. Their shape should occur nowhere else.
+    Tensors that share memory count once, and the inputs are among them. Their shape should occur nowhere else. Options
+    go to the function.
     """
     count = {"tensorflow": _tensorflow_kept, "jax": _jax_kept, "torch": _torch_kept}[keras.backend.backend()]
     # In the dtype that a layer computes in, or the copy that it makes of its inputs would count too.
-    return count(function, tensor_of(inputs, getattr(function, "compute_dtype", "float32")))
+    x = tensor_of(inputs, getattr(function, "compute_dtype", "float32"))
+    return count(functools.partial(function, **options), x)
 
 
 def _living(kind: type) -> list[Any]:

@@ -197,7 +197,7 @@ def test_random_numbers_move_on_as_without(subject: Subject, seed: int) -> None:
     layer, state = dropped(0.5, seed)
 
     def function(inputs: Any) -> Any:
-        return layer(inputs, training=True)
+        return layer(inputs, training=True) + 2 * layer(inputs, training=True)
 
     inputs, before = tensor_of(np.ones((8, 8))), to_numpy(state.value)
     plain = [(step(function, inputs, state=[state]).value, to_numpy(state.value)) for _ in range(2)]
@@ -251,9 +251,10 @@ def test_casts_are_repeated(subject: Subject) -> None:
     """A layer's own variables are cast to the compute dtype in the second run as they are in the first."""
 
     def body(layer: Inside, inputs: Any) -> Any:
-        return inputs + ops.cast(layer.kernel - 1, inputs.dtype) * 4096 * inputs  # 0 where the kernel is rounded to 1
+        first, second = ops.unstack(ops.cast(layer.kernel - 1, inputs.dtype))  # 0 where they are rounded to 1
+        return inputs * (1 + 512 * first + 4096 * second)
 
-    expected = np.array([2.0 if subject.precision == "float32" else 1.0])
+    expected = np.array([{"float32": 3.0, "float16": 2.0, "bfloat16": 1.0}[subject.compute_dtype]])
     found = step(Inside(subject.checkpoint, body, dtype=subject.precision), tensor_of([1.0]))
     assert_equal(found.value, expected, "value")
     assert_equal(found.gradient, expected, "gradient")
@@ -315,10 +316,16 @@ def test_segments_are_the_sequence(subject: Subject, count: int, segments: int) 
 @pytest.mark.structure
 def test_what_enters_a_segment_is_kept(subject: Subject) -> None:
     """Between the passes as many activations are kept as there are segments: what enters each of them."""
-    for count, segments, wanted in ((9, None, 3), (8, 2, 2), (4, 4, 4), (5, (1, 3, 1), 3)):
+    for count, segments, training, wanted in (
+        (9, None, None, 3),
+        (8, 2, True, 2),
+        (4, 4, False, 4),
+        (5, (1, 4), False, 2),
+    ):
         layer = sequential(subject, [layers.Activation("tanh") for _ in range(count)], segments)
-        kept = kept_between_passes(layer, np.ones(ODD_SHAPE))
-        check(kept == wanted, f"{kept} activations of {count} layers are kept in {wanted} segments ({segments})")
+        kept = kept_between_passes(layer, np.ones(ODD_SHAPE), training=training)
+        what = f"in {wanted} segments ({segments}) with training={training}"
+        check(kept == wanted, f"{kept} activations of {count} layers are kept {what}")
 
 
 @pytest.mark.structure

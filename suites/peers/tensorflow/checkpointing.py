@@ -35,6 +35,13 @@ KNOWN_DEFECTS = {
         "In the backward pass variables of a layer around the function are not cast any more.",
         precisions=("mixed_float16", "mixed_bfloat16"),
     ),
+    "variables_are_taken_as_arguments": KnownDefect(
+        "Run eagerly, a Keras variable that is handed in, or what `ops.convert_to_tensor` makes of it, is an argument "
+        "and a variable that the function uses: it gets its gradient twice."
+    ),
+    "dropout_repeats_its_mask_in_every_call": REPLAY,
+    "the_last_assignment_counts": TWICE,
+    "unbuilt_counters_are_refused_or_count": TWICE,
     "masks_are_repeated": KnownDefect("Keras masks stay behind: the second run has arguments without them."),
     "what_would_be_lost_is_refused": KnownDefect("Losses that a layer adds in the function silently get no gradient."),
 }
