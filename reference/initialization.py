@@ -68,7 +68,7 @@ SCHEMES = {
 """From `lecun_normal` to `he_uniform`."""
 
 
-def variance(shape: Shape, scheme: Scheme, kind: str | None = None) -> float:
+def variance(shape: Shape, scheme: Scheme, kind: str | None = None, groups: int = 1) -> float:
     """Var(w) = scale / n; n is fan_in, fan_out or, for "fan_avg", their mean.
 
     Raises:
@@ -78,7 +78,7 @@ def variance(shape: Shape, scheme: Scheme, kind: str | None = None) -> float:
     one_of("distribution", scheme.distribution, DISTRIBUTIONS)
     if not scheme.scale > 0:
         raise ValueError(f"scale must be positive; it is {scheme.scale}. Use zeros for weights that start at zero")
-    fan_in, fan_out = fans(shape, kind)
+    fan_in, fan_out = fans(shape, kind, groups)
     return scheme.scale / {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[scheme.mode]
 
 
@@ -88,7 +88,7 @@ def rectifier_scale(slope: float = 0.0) -> float:
 
 
 def variance_scaling(
-    shape: Shape, scheme: Scheme, *, kind: str | None = None, seed: int, dtype: str | None = None
+    shape: Shape, scheme: Scheme, *, kind: str | None = None, groups: int = 1, seed: int, dtype: str | None = None
 ) -> Tensor:
     """Independent weights with mean 0 and the variance of a scheme; the same arguments give the same tensor.
 
@@ -100,13 +100,14 @@ def variance_scaling(
         shape: of the kernel.
         scheme: one of `SCHEMES`, or another.
         kind: one of `KINDS`, or None as in `fans`.
+        groups: of a convolution, as in `fans`.
         seed: an integer from 0 to 2^32 - 1.
         dtype: of the result; Keras's default if None.
 
     Raises:
         ValueError: as `variance`.
     """
-    std = math.sqrt(variance(shape, scheme, kind))
+    std = math.sqrt(variance(shape, scheme, kind, groups))
     dtype = dtype or keras.config.floatx()
     drawn = {"shape": tuple(shape), "seed": seed, "dtype": "float64" if dtype == "float64" else "float32"}
     match scheme.distribution:
@@ -140,7 +141,7 @@ def orthogonal(shape: Shape, *, gain: float = 1.0, seed: int, dtype: str | None 
     normal = keras.random.normal((max(rows, columns), min(rows, columns)), seed=seed, dtype=wide)
     q, r = ops.qr(normal)
     # Unique only up to signs: those that make R's diagonal positive make Q uniform (Mezzadri 2007, section 5).
-    q = q * ops.where(ops.diagonal(r) < 0, -1.0, 1.0)
+    q = q * ops.cast(ops.where(ops.diagonal(r) < 0, -1, 1), wide)
     matrix = ops.transpose(q) if rows < columns else q  # (rows, columns)
     return ops.cast(gain * ops.reshape(matrix, tuple(shape)), dtype)
 
@@ -175,7 +176,7 @@ class _Drawn(keras.initializers.Initializer):
 
 @keras.saving.register_keras_serializable(package="touchstone")
 class VarianceScaling(_Drawn):
-    """`variance_scaling` for any Keras layer; the arguments are those of a `Scheme`, the kind of kernel and a seed.
+    """`variance_scaling` for any Keras layer: the arguments of a `Scheme`, the kind of kernel, a seed, and groups.
 
     Example:
         >>> layer = keras.layers.DepthwiseConv2D(3, depthwise_initializer=initializer("he_normal", kind="depthwise"))
@@ -184,30 +185,37 @@ class VarianceScaling(_Drawn):
     """
 
     def __init__(
-        self, scale: float, mode: str, distribution: str, kind: str | None = None, seed: int | None = None
+        self,
+        scale: float,
+        mode: str,
+        distribution: str,
+        kind: str | None = None,
+        seed: int | None = None,
+        groups: int = 1,
     ) -> None:
         super().__init__(seed)
-        self.scheme, self.kind = Scheme(scale, mode, distribution), kind
+        self.scheme, self.kind, self.groups = Scheme(scale, mode, distribution), kind, groups
+        one_of("kind", kind or KINDS[0], KINDS)
         variance((1, 1), self.scheme)  # refuses what the first layer would trip over
 
     def __call__(self, shape: Shape, dtype: str | None = None) -> Tensor:
         """The next tensor of this shape and dtype."""
-        return variance_scaling(shape, self.scheme, kind=self.kind, seed=self._next_seed(), dtype=dtype)
+        of_kernel: dict[str, Any] = {"kind": self.kind, "groups": self.groups}
+        return variance_scaling(shape, self.scheme, **of_kernel, seed=self._next_seed(), dtype=dtype)
 
     def get_config(self) -> dict[str, Any]:
         """Everything `from_config` needs."""
-        return {**self.scheme._asdict(), "kind": self.kind, **super().get_config()}
+        return {**self.scheme._asdict(), "kind": self.kind, "groups": self.groups, **super().get_config()}
 
 
-def initializer(scheme: str, *, kind: str | None = None, seed: int | None = None) -> VarianceScaling:
-    """The initializer of one of `SCHEMES`, such as "he_normal", for kernels of this kind.
+def initializer(scheme: str, *, kind: str | None = None, groups: int = 1, seed: int | None = None) -> VarianceScaling:
+    """The initializer of one of `SCHEMES`, such as "he_normal", for kernels of this kind and in so many groups.
 
     Raises:
         ValueError: unknown scheme or kind.
     """
     one_of("scheme", scheme, tuple(SCHEMES))
-    one_of("kind", kind or KINDS[0], KINDS)
-    return VarianceScaling(*SCHEMES[scheme], kind=kind, seed=seed)
+    return VarianceScaling(*SCHEMES[scheme], kind=kind, seed=seed, groups=groups)
 
 
 @keras.saving.register_keras_serializable(package="touchstone")

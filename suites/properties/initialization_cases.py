@@ -19,17 +19,18 @@ SCHEMES = tuple(f"{name}_{law}" for name in oracle.SCALES for law in ("normal", 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel to be drawn: its shape, its kind, the scheme and the seed."""
+    """A kernel to be drawn: its shape, its kind, the scheme, the seed, and the groups of a convolution."""
 
     shape: tuple[int, ...]
     kind: str
     scheme: str = "he_normal"
     seed: int = 1
+    groups: int = 1
 
     @property
     def law(self) -> oracle.Law:
         """The distribution of each weight."""
-        return oracle.law(self.scheme, self.shape, self.kind)
+        return oracle.law(self.scheme, self.shape, self.kind, self.groups)
 
     def but(self, **changes: Any) -> "Kernel":
         """The same kernel with something changed."""
@@ -69,6 +70,8 @@ def initializer(subject: Subject, kernel: Kernel, **options: Any) -> Callable[..
     make = subject.initializer
     if kernel.kind not in ("dense", "conv"):
         options["kind"] = kernel.kind
+    if kernel.groups > 1:
+        options["groups"] = kernel.groups
     options.setdefault("seed", kernel.seed)
     for name in options:
         require(make, name, "initializer")
@@ -87,6 +90,14 @@ def drawn(create: Callable[..., Any], shape: Sequence[int], dtype: str) -> np.nd
     found = to_numpy(create(shape, dtype=dtype))
     check(found.shape == tuple(shape), f"the kernel has shape {found.shape}, expected {tuple(shape)}")
     return found
+
+
+def check_kind(subject: Subject, kernel: Kernel) -> None:
+    """Fail unless the first two kernels of an initializer have the variance of their kind."""
+    __tracebackhide__ = True
+    create = initializer(subject, kernel)
+    for _ in range(2):
+        check_variance(drawn(create, kernel.shape, subject.compute_dtype), kernel.law, slack(subject))
 
 
 def slack(subject: Subject) -> float:

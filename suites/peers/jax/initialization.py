@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import keras
 
 from suites.implementations import KnownDefect
 
@@ -58,7 +59,7 @@ def _drawn(create: Callable[..., Any], kind: str | None, seed: int | None) -> Ca
         key, drawn = jax.random.split(key)
         *window, first, last = shape
         own = {"depthwise": (*window, 1, first * last), "transposed": (*window, last, first)}.get(kind or "", shape)
-        weights = create(drawn, tuple(own), jnp.dtype(dtype or "float32"))
+        weights = create(drawn, tuple(own), jnp.dtype(dtype or keras.config.floatx()))
         return jnp.swapaxes(weights, -1, -2) if kind == "transposed" else weights.reshape(tuple(shape))
 
     return next_tensor

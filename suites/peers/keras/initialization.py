@@ -26,6 +26,11 @@ KNOWN_DEFECTS = {
         "An initializer repeats itself at every call, as its documentation says; layers must not share one.",
         "https://github.com/keras-team/keras-hub/issues/352",
     ),
+    "weights_do_not_pile_up_at_limits": KnownDefect(
+        "Weights are drawn in half precision, from so few numbers that those next to the limits come too often.",
+        precisions=("mixed_float16", "mixed_bfloat16"),
+        backends=("tensorflow",),
+    ),
     "mean_and_variance_follow_the_scheme": KnownDefect(
         "Uniform weights in bfloat16 are drawn in bfloat16, from 128 numbers whose mean is under zero.",
         precisions=("mixed_bfloat16",),

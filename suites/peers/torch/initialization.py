@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import torch
 
 from suites.implementations import KnownDefect, NotProvided
@@ -77,7 +78,9 @@ def _drawn(fill: Callable[..., Any], kind: str | None, seed: int | None) -> Call
             own = (first * last, 1, *window)
         elif kind == "embedding":
             own = (first, last)
-        weights = fill(torch.empty(own, dtype=getattr(torch, dtype or "float32"), device=device), generator=generator)
+        weights = fill(
+            torch.empty(own, dtype=getattr(torch, dtype or keras.config.floatx()), device=device), generator=generator
+        )
         if kind == "embedding":
             return weights
         return weights.permute(*range(2, len(own)), 1, 0).reshape(*shape)  # window, then the second axis and the first

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import chdtri, gammaln, ndtr, ndtri
+from scipy.special import bdtrc, chdtri, gammaln, ndtr, ndtri
 
 FALSE_ALARM = 1e-9
 """How often, at most, a right implementation fails one check of one sample."""
@@ -30,7 +30,7 @@ SCALES = {"lecun": (1.0, "fan_in"), "glorot": (1.0, "fan_avg"), "he": (2.0, "fan
 
 
 @functools.cache
-def connections(shape: tuple[int, ...], kind: str) -> tuple[int, int]:
+def connections(shape: tuple[int, ...], kind: str, groups: int = 1) -> tuple[int, int]:
     """The uses of weights that lead into one output, and out of one input, of a layer: all listed, and counted.
 
     The layer lies on a ring along each axis, as long as the window, so that there are no borders.
@@ -48,8 +48,8 @@ def connections(shape: tuple[int, ...], kind: str) -> tuple[int, int]:
             source, target = there * first + a, (here * first + a) * last + b
         case "transposed":  # the input at a place is spread over the window, into the first channel axis
             source, target = here * last + b, there * first + a
-        case _:
-            source, target = there * first + a, here * last + b
+        case _:  # outputs of a group see the inputs of that group
+            source, target = (there * groups + b // (last // groups)) * first + a, here * last + b
     return _count_of_each(target, source), _count_of_each(source, target)
 
 
@@ -104,11 +104,11 @@ class Law:
         return var - reach, var + reach
 
 
-def law(scheme: str, shape: tuple[int, ...], kind: str) -> Law:
+def law(scheme: str, shape: tuple[int, ...], kind: str, groups: int = 1) -> Law:
     """The law that a scheme such as "he_normal" gives to the weights of a kernel."""
     name, _, distribution = scheme.partition("_")
     scale, mode = SCALES[name]
-    fan_in, fan_out = connections(shape, kind)
+    fan_in, fan_out = connections(shape, kind, groups)
     return Law(distribution, math.sqrt(scale / {"fan_in": fan_in, "fan_avg": (fan_in + fan_out) / 2}[mode]))
 
 
@@ -121,6 +121,25 @@ def _bernstein(n: int, variance: float, bound: float) -> float:
 def distance_within(n: int) -> float:
     """Sup |F_n - F| for n draws from F: the Dvoretzky-Kiefer-Wolfowitz inequality with Massart's constant (1990)."""
     return math.sqrt(math.log(2 / FALSE_ALARM) / (2 * n))
+
+
+def seen_at_most(n: int, share: float) -> int:
+    """How many of n independent draws lie where each lies with this probability: at most so many."""
+    return next(count for count in itertools.count() if bdtrc(count, n, share) < FALSE_ALARM)
+
+
+def entry_within(order: int, draws: int) -> tuple[float, float]:
+    """Of an entry of uniform orthogonal matrices, the mean of so many, and of their squares minus 1 / order.
+
+    An entry is one of a uniform unit vector: of mean 0, square 1 / n and fourth power 3 / (n (n + 2)), and at most 1.
+    """
+    square = 1 / order
+    return _bernstein(draws, square, 1.0), _bernstein(draws, 3 * square / (order + 2) - square**2, 1.0)
+
+
+def sums_between(count: int) -> tuple[float, float]:
+    """The sum of squares of so many independent standard normal variables."""
+    return float(chdtri(count, 1 - FALSE_ALARM / 2)), float(chdtri(count, FALSE_ALARM / 2))
 
 
 def trace_within(order: int) -> float:

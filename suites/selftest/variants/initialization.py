@@ -12,8 +12,9 @@ import keras
 from keras import ops
 
 import reference.initialization as reference
+from reference import _fans
 from reference.initialization import Fans, Scheme
-from suites.selftest.variants import Variant, override
+from suites.selftest.variants import Variant, edited, override
 
 Shape = Sequence[int]
 
@@ -174,6 +175,78 @@ class Forgetful(reference.VarianceScaling):
         return {**super().get_config(), "seed": None}
 
 
+class SeedPlusCall(reference.VarianceScaling):
+    """The n-th call takes the seed + n."""
+
+    calls = 0
+
+    def _next_seed(self) -> int:
+        self.calls += 1
+        return (self.seed or 0) + self.calls
+
+
+class KindOfTheFirst(reference.VarianceScaling):
+    """The kind is used for the first kernel only."""
+
+    def __call__(self, shape: Shape, dtype: str | None = None) -> Any:
+        kernel, self.kind = super().__call__(shape, dtype), None
+        return kernel
+
+
+class Alternating(reference.VarianceScaling):
+    """Every second kernel is the one before with other signs."""
+
+    last: Any = None
+
+    def __call__(self, shape: Shape, dtype: str | None = None) -> Any:
+        if self.last is not None and tuple(self.last.shape) == tuple(shape):
+            kernel, self.last = -self.last, None
+            return kernel
+        self.last = super().__call__(shape, dtype)
+        return self.last
+
+
+def remade(change: Callable[[Any], Any]) -> SimpleNamespace:
+    """The reference with its weights, as a matrix in float32, made into others."""
+
+    def draw(shape: Shape, scheme: Scheme, *, kind: str | None, seed: int, dtype: str | None) -> Any:
+        weights = reference.variance_scaling(shape, scheme, kind=kind, seed=seed, dtype="float32")
+        matrix = change(ops.reshape(weights, (-1, shape[-1])))
+        return ops.cast(ops.reshape(matrix, tuple(shape)), dtype or "float32")
+
+    return drawing(draw)
+
+
+def antithetic(matrix: Any) -> Any:
+    """Half of the rows are the other half with other signs."""
+    half = (matrix.shape[0] + 1) // 2
+    return ops.concatenate([matrix[:half], -matrix[: matrix.shape[0] - half]])
+
+
+def centred(matrix: Any) -> Any:
+    """Every column has mean 0, and the variance is as before."""
+    rows = max(matrix.shape[0], 2)
+    return (matrix - ops.mean(matrix, axis=0)) * math.sqrt(rows / (rows - 1))
+
+
+def tiled(matrix: Any) -> Any:
+    """The first half of the columns comes twice."""
+    half = (matrix.shape[1] + 1) // 2
+    return ops.concatenate([matrix[:, :half], matrix[:, : matrix.shape[1] - half]], axis=1)
+
+
+def clipped_in_its_dtype(shape: Shape, scheme: Scheme, *, kind: str | None, seed: int, dtype: str | None) -> Any:
+    """Truncated weights are drawn in the dtype asked for, and what is over the limit is cut off."""
+    if scheme.distribution != "truncated_normal":
+        return reference.variance_scaling(shape, scheme, kind=kind, seed=seed, dtype=dtype)
+    dtype = dtype or "float32"
+    uniform = ops.cast(keras.random.uniform(tuple(shape), seed=seed), dtype)
+    cut = math.erf(math.sqrt(2))
+    normal = math.sqrt(2) * ops.erfinv(ops.cast((2 * uniform - 1) * cut, "float32"))
+    std = math.sqrt(reference.variance(shape, scheme, kind)) / reference.TRUNCATED_STD
+    return ops.cast(std * ops.clip(ops.cast(normal, dtype), -2, 2), dtype)
+
+
 # Orthogonal, identity and zero starts
 
 
@@ -186,6 +259,41 @@ class Orthogonal(reference.Orthogonal):
     def made(self, shape: tuple[int, ...]) -> Any:
         """In float32."""
         return reference.orthogonal(shape, gain=self.gain, seed=self._next_seed(), dtype="float32")
+
+
+class OfAUniformMatrix(Orthogonal):
+    """The matrix that is made orthogonal is uniform from 0 to 1."""
+
+    def made(self, shape: tuple[int, ...]) -> Any:
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        uniform = keras.random.uniform((max(rows, columns), min(rows, columns)), seed=self._next_seed())
+        q, r = ops.qr(uniform)
+        q = q * ops.where(ops.diagonal(r) < 0, -1.0, 1.0)
+        return self.gain * ops.reshape(ops.transpose(q) if rows < columns else q, shape)
+
+
+class RotationsOnly(Orthogonal):
+    """No orthogonal matrix is a reflection."""
+
+    def made(self, shape: tuple[int, ...]) -> Any:
+        matrix = super().made(shape)
+        if len(shape) > 2 or shape[0] != shape[1]:
+            return matrix
+        return matrix * ops.where(ops.arange(shape[0]) == 0, ops.sign(ops.det(matrix)), 1.0)
+
+
+class OrthogonalRepeating(reference.Orthogonal):
+    """Every call draws the same matrix."""
+
+    def _next_seed(self) -> int:
+        return self.seed or 0
+
+
+class OrthogonalOfSeedZero(reference.Orthogonal):
+    """Without a seed the seed is 0."""
+
+    def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
+        super().__init__(gain, seed or 0)
 
 
 class SignsKept(Orthogonal):
@@ -255,6 +363,11 @@ def law_of_variance_only(widths: Sequence[int], scheme: Scheme, slope: float = 0
     """The gradient's law is taken for that of the signal, reversed."""
     forward = reference.variance_through_depth(widths, scheme, slope).forward
     return reference.DepthLaw(forward, forward[::-1])
+
+
+def line(name: str, defect: str, caught_by: tuple[str, ...], old: str, new: str) -> Variant:
+    """A variant that is the reference but for a text of it."""
+    return Variant(name, defect, caught_by, edited(_fans, reference, old=old, new=new))
 
 
 MOMENTS, LAWS = "mean_and_variance_follow_the_scheme", "weights_follow_their_distribution"
@@ -432,5 +545,188 @@ VARIANTS = (
         "an unknown scheme is taken for He's",
         ("unknown_schemes_are_refused",),
         override(reference, initializer=accepting("he_normal")),
+    ),
+    Variant(
+        "orthogonal_of_a_uniform_matrix",
+        "the matrix that is made orthogonal is uniform from 0 to 1, so that its first column is nearly constant",
+        ("orthogonal_kernels_prefer_no_direction",),
+        override(reference, Orthogonal=OfAUniformMatrix),
+    ),
+    Variant(
+        "rotations_only",
+        "no orthogonal kernel is a reflection",
+        ("orthogonal_kernels_prefer_no_direction",),
+        override(reference, Orthogonal=RotationsOnly),
+    ),
+    Variant(
+        "truncated_in_half_and_clipped",
+        "truncated weights are drawn in the dtype asked for and clipped, so that many lie at the limit",
+        ("weights_do_not_pile_up_at_limits",),
+        drawing(clipped_in_its_dtype),
+        ("mixed_bfloat16",),
+    ),
+    Variant(
+        "antithetic",
+        "half of the rows are the other half with other signs",
+        ("rows_and_columns_are_independent",),
+        remade(antithetic),
+    ),
+    Variant(
+        "columns_centred",
+        "every column has mean 0 exactly",
+        ("rows_and_columns_are_independent",),
+        remade(centred),
+    ),
+    Variant(
+        "columns_twice",
+        "every unit starts like another one",
+        ("rows_and_columns_are_independent",),
+        remade(tiled),
+    ),
+    Variant(
+        "seed_plus_call",
+        "the n-th call takes the seed + n, so that the second call of seed 1 is the first of seed 2",
+        ("seeds_lead_to_draws_of_their_own",),
+        starting_with(SeedPlusCall),
+    ),
+    line(
+        "seeds_of_16_bits",
+        "seeds that differ in their high bits alone give the same weights",
+        ("seeds_lead_to_draws_of_their_own",),
+        "if seed is None else seed)",
+        "if seed is None else seed % 2**16)",
+    ),
+    Variant(
+        "alternating",
+        "every second kernel is the one before with other signs",
+        ("layers_that_share_an_initializer_differ", "seeds_lead_to_draws_of_their_own"),
+        starting_with(Alternating),
+    ),
+    Variant(
+        "orthogonal_repeating",
+        "an orthogonal initializer gives the same kernel at every call",
+        ("layers_that_share_an_initializer_differ",),
+        override(reference, Orthogonal=OrthogonalRepeating),
+    ),
+    Variant(
+        "orthogonal_of_seed_zero",
+        "without a seed an orthogonal initializer has the seed 0",
+        ("unseeded_initializers_differ",),
+        override(reference, Orthogonal=OrthogonalOfSeedZero),
+    ),
+    line(
+        "scale_forgotten",
+        "the configuration forgets the scale, so that He comes back as LeCun",
+        ("initializers_survive_serialization",),
+        "**self.scheme._asdict()",
+        '**self.scheme._asdict(), "scale": 1.0',
+    ),
+    line(
+        "kind_forgotten",
+        "the configuration forgets the kind of kernel",
+        ("initializers_survive_serialization",),
+        '"kind": self.kind, "groups": self.groups, **super',
+        '"groups": self.groups, **super',
+    ),
+    line(
+        "groups_forgotten",
+        "the configuration forgets the groups",
+        ("initializers_survive_serialization",),
+        '"kind": self.kind, "groups": self.groups, **super',
+        '"kind": self.kind, **super',
+    ),
+    line(
+        "gain_forgotten",
+        "the configuration of an orthogonal initializer forgets the gain",
+        ("other_initializers_survive_serialization",),
+        '{"gain": self.gain, **super().get_config()}',
+        "super().get_config()",
+    ),
+    Variant(
+        "kind_of_the_first",
+        "the kind is used for the first kernel only",
+        (
+            "depthwise_kernels_count_their_taps",
+            "transposed_kernels_count_what_comes_in",
+            "embeddings_count_one_row",
+        ),
+        starting_with(KindOfTheFirst),
+    ),
+    line(
+        "identity_wraps_around",
+        "an identity kernel with more filters than channels repeats the channels",
+        ("identity_of_a_dense_layer", "identity_of_a_convolution"),
+        "np.eye(channels, filters)",
+        "np.eye(channels)[:, np.arange(filters) % channels]",
+    ),
+    line(
+        "statistics_zeroed",
+        "the moving statistics of the last normalization become zero too",
+        ("zero_residual_leaves_the_rest_as_it_was",),
+        "for weight in layer.trainable_weights:",
+        "for weight in layer.weights:",
+    ),
+    line(
+        "unbuilt_branch_accepted",
+        "a branch of layers that are not built passes in silence",
+        ("branches_without_weights_are_refused",),
+        'raise ValueError(f"no layer of the branch',
+        'str(f"no layer of the branch',
+    ),
+    line(
+        "scheme_checked_late",
+        "a scheme without sense is only found when a kernel is made",
+        ("misfitting_schemes_are_refused",),
+        "        variance((1, 1), self.scheme)  # refuses",
+        "        # refuses",
+    ),
+    line(
+        "kind_checked_late",
+        "an unknown kind is only found when a kernel is made",
+        ("misfitting_schemes_are_refused",),
+        '        one_of("kind", kind or KINDS[0], KINDS)\n        variance',
+        "        variance",
+    ),
+    line(
+        "float32_by_default",
+        "without a dtype weights are float32, whatever Keras is set to",
+        ("dtype_is_by_default_that_of_keras",),
+        "dtype = dtype or keras.config.floatx()\n    drawn",
+        'dtype = dtype or "float32"\n    drawn',
+    ),
+    line(
+        "orthogonal_float32_by_default",
+        "without a dtype orthogonal kernels are float32, whatever Keras is set to",
+        ("dtype_is_by_default_that_of_keras",),
+        "dtype = dtype or keras.config.floatx()\n    wide",
+        'dtype = dtype or "float32"\n    wide',
+    ),
+    line(
+        "empty_kernels_accepted",
+        "a kernel with an axis of 0 has fans",
+        ("fans_of_no_kernel_are_refused",),
+        "size > 0",
+        "size >= 0",
+    ),
+    line(
+        "groups_not_counted",
+        "fan_out of a convolution in groups counts the outputs of all groups",
+        ("fans_of_groups_count_connections", "grouped_kernels_count_their_group"),
+        "taps * last // groups)",
+        "taps * last)",
+    ),
+    line(
+        "groups_counted_twice",
+        "fan_in of a convolution in groups is divided by them, though its kernel has the channels of one already",
+        ("fans_of_groups_count_connections", "grouped_kernels_count_their_group"),
+        "Fans(taps * first, taps * last // groups)",
+        "Fans(taps * first // groups, taps * last // groups)",
+    ),
+    line(
+        "groups_unchecked",
+        "any number of groups is accepted",
+        ("misfitting_groups_are_refused",),
+        "if groups < 1 or last % groups or",
+        "if groups < 0 and",
     ),
 )
