@@ -16,8 +16,9 @@ reaches every block undamped. Where a block changes the shape, in channels *or* 
     None           no shortcut at all: the plain counterpart, which has exactly the weights of option A
 
 Images are (B, height, width, C), channels last. Convolutions have no bias, since a BN follows; they are padded by
-(kernel - 1) / 2 on every side also where they stride, so that weights trained with torchvision fit. The blocks are in
-`reference/_residual_blocks.py`, the families of networks made of them here.
+(kernel - 1) / 2 on every side also where they stride, so that weights trained with torchvision fit. Kernels start
+He-normal (arXiv:1502.01852), each drawn apart; BN starts with scale 1, shift 0, mean 0 and variance 1. The blocks are
+in `reference/_residual_blocks.py`, the families of networks made of them here.
 
 Deviations from the papers, by name
 - *stride position*: the paper strides on the first 1x1 of a bottleneck (v1); the default here is the 3x3 (v1.5),
@@ -25,6 +26,8 @@ Deviations from the papers, by name
 - *pre-activation and projection*: a projection reads the activated input and has no BN of its own. The first block of
   a pre-activation net does its own BN-relu, so a first block that keeps its shape passes the stem's raw output on.
 - *zero-initialised last scale* (Goyal et al. 2017, section 5.1) is an option: every block then starts as its shortcut.
+- *statistics*: BN takes a tenth of the batch's mean and of its variance over m, as Keras does; torch divides the
+  variance that it keeps by m - 1.
 - *head*: pooling and logits are float32 under every dtype policy; the logits carry no softmax.
 
 He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, arXiv:1512.03385 (2015).

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from suites.implementations import NotProvided
 from suites.properties.numerics import to_numpy
 from suites.properties.oracles.residual import Oracle, Rounded, Weights
+from suites.properties.oracles.residual_training import Training
 from suites.subjects import Subject
 
 BLOCKS = ("ResidualBlock", "BottleneckBlock")
@@ -91,11 +92,22 @@ class Case:
     def truth(self, subject: Subject, block: Any, x: np.ndarray) -> Rounded:
         """What the block gives at inference, by the oracle."""
         weights = Weights([to_numpy(weight) for weight in block.weights])
-        oracle = Oracle(subject.compute_dtype, tf32=subject.device == "gpu" and subject.precision == "float32")
-        options = {"preactivation": self.preactivation, "shortcut": self.shortcut}
-        result = oracle.block(Rounded.exact(x), weights, self.branch, **options)  # type: ignore[arg-type]
+        return self.run(Oracle(subject.compute_dtype, tf32=_tf32(subject)), Rounded.exact(x), weights)
+
+    def trained(self, subject: Subject, weights: list[np.ndarray], x: np.ndarray) -> tuple[Rounded, list[Rounded]]:
+        """What a block with these weights gives in training, by the oracle, and its statistics afterwards."""
+        oracle = Training(subject.compute_dtype, tf32=_tf32(subject))
+        return self.run(oracle, Rounded.exact(x), Weights(weights)), oracle.statistics
+
+    def run(self, oracle: Oracle, x: Rounded, weights: Weights) -> Rounded:
+        """What the block gives by an oracle."""
+        result = oracle.block(x, weights, self.branch, preactivation=self.preactivation, shortcut=self.shortcut)
         weights.end()
         return result
+
+
+def _tf32(subject: Subject) -> bool:
+    return subject.device == "gpu" and subject.precision == "float32"
 
 
 def pixels(shape: tuple[int, ...], seed: int, salt: int = 0) -> np.ndarray:
@@ -105,8 +117,13 @@ def pixels(shape: tuple[int, ...], seed: int, salt: int = 0) -> np.ndarray:
 
 def weights_in_order(subject: Subject, net: Any) -> Weights:
     """The weights of a net in the contract's order, into which a peer may put them by an `in_order(net)` of its own."""
+    return Weights(arrays_in_order(subject, net))
+
+
+def arrays_in_order(subject: Subject, net: Any) -> list[np.ndarray]:
+    """The same as arrays."""
     weights = subject.in_order(net) if subject.provides("in_order") else net.weights
-    return Weights([to_numpy(weight) for weight in weights])
+    return [to_numpy(weight) for weight in weights]
 
 
 def randomise(layer: Any, seed: int, *, beta: float = 0.0, taps: int = 0) -> None:

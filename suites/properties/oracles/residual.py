@@ -7,10 +7,8 @@ most gamma(n) times the sum of the absolute products, in whatever order it is ta
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -80,7 +78,7 @@ class Rounded:
 
     @classmethod
     def exact(cls, value: np.ndarray) -> Rounded:
-        """A value that the dtype under test represents exactly; complex for `Oracle.slope`."""
+        """A value that the dtype under test represents exactly; complex for slopes."""
         value = np.asarray(value)
         value = value if np.iscomplexobj(value) else value.astype(np.float64)
         return cls(value, np.zeros(value.shape))
@@ -99,7 +97,7 @@ class Weights:
     """Weights in the order in which they are applied, as the contract has them."""
 
     def __init__(self, arrays: Sequence[np.ndarray]) -> None:
-        self._rest = [np.asarray(array, dtype=np.float64) for array in arrays]
+        self._rest = [np.asarray(array, complex if np.iscomplexobj(array) else float) for array in arrays]
 
     def take(self, rank: int, what: str) -> np.ndarray:
         """The next weight."""
@@ -229,30 +227,6 @@ class Oracle:
         magnitude = (np.abs(f.value).mean((1, 2)) + error) @ np.abs(kernel) + np.abs(bias)
         roundings = gamma(f.value[0].size + 8, "float32") + (3 * TF32_ROUNDOFF if self.tf32 else 0)
         return Rounded(pooled @ kernel + bias, error @ np.abs(kernel) + roundings * magnitude)
-
-    def slope(
-        self,
-        x: np.ndarray,
-        direction: np.ndarray,
-        cotangent: np.ndarray,
-        arrays: Sequence[np.ndarray],
-        branch: Sequence[tuple[int, int, int]],
-        **options: Any,
-    ) -> Rounded:
-        """The derivative of sum(cotangent * block(x)) along a direction, with a bound for a gradient times it.
-
-        By a complex step, `Im f(x + i h d) / h`, which has no cancellation (Squire and Trapp 1998, SIAM Review 40(1)).
-        It needs values that keep away from the kink of relu by more than rounding.
-        """
-        step = 1e-30
-        moved = self.block(Rounded.exact(x + 1j * step * direction), Weights(arrays), branch, **options)
-        value = np.sum(cotangent * moved.value.imag) / step
-        # A gradient is a sum over paths of products. With nothing but magnitudes the block sums up those of all paths.
-        kinds = itertools.cycle(("gamma", "beta", "mean", "variance"))
-        sizes = [np.abs(a) if a.ndim > 1 or next(kinds) in ("gamma", "variance") else np.zeros_like(a) for a in arrays]
-        paths = self.block(Rounded.exact(np.abs(direction)), Weights(sizes), branch, **options)
-        roundings = sum(a[..., 0].size if a.ndim > 1 else 16 for a in arrays) + direction.size + cotangent.size
-        return Rounded(value, gamma(2 * roundings, self.dtype) * np.sum(np.abs(cotangent) * paths.value))
 
 
 def strided_identity(x: Rounded, strides: int, channels: int) -> Rounded:

@@ -12,7 +12,7 @@ from keras import ops
 
 from reference import _residual_blocks
 from reference import residual as reference
-from suites.selftest.variants import Variant, override
+from suites.selftest.variants import Variant, changed, edited, override
 
 Net = Callable[..., keras.Model]
 BOTH = ("float32", "mixed_float16")
@@ -234,6 +234,134 @@ class ComputesInFloat32(reference.ResidualBlock):
         super().__init__(filters, strides, **{**options, "dtype": "float32"})
 
 
+class BN(keras.layers.BatchNormalization):
+    """BN written out in training, to be made wrong."""
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        if not (training and self.trains(inputs)):
+            return super().call(inputs, training=False, mask=mask)
+        x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
+        mean, variance = ops.moments(x, self.over, keepdims=True)
+        n = float(np.prod([x.shape[axis] for axis in self.over]))
+        kept = self.keeps(ops.mean(mean, (0, 1, 2)), ops.mean(variance, (0, 1, 2)), n)
+        for moving, batch in zip((self.moving_mean, self.moving_variance), kept, strict=True):
+            moving.assign(self.momentum * moving + (1 - self.momentum) * batch)
+        y = self.normalises(x, mean, variance, n) * self.gamma + self.beta
+        return ops.cast(y, self.compute_dtype)
+
+    over: tuple[int, ...] = (0, 1, 2)
+
+    def trains(self, inputs: Any) -> bool:  # noqa: ARG002 - for others
+        return True
+
+    def keeps(self, mean: Any, variance: Any, n: float) -> tuple[Any, Any]:  # noqa: ARG002 - for others
+        return mean, variance
+
+    def normalises(self, x: Any, mean: Any, variance: Any, n: float) -> Any:  # noqa: ARG002 - for others
+        return (x - mean) / ops.sqrt(variance + self.epsilon)
+
+
+class MeanCorrected(BN):
+    def keeps(self, mean: Any, variance: Any, n: float) -> tuple[Any, Any]:
+        return mean * n / max(n - 1, 1), variance
+
+
+class VarianceCorrected(BN):
+    def keeps(self, mean: Any, variance: Any, n: float) -> tuple[Any, Any]:
+        return mean, variance * n / max(n - 1, 1)
+
+
+class MeanOfNormalised(BN):
+    def keeps(self, mean: Any, variance: Any, n: float) -> tuple[Any, Any]:  # noqa: ARG002
+        return ops.zeros_like(mean), variance
+
+
+class KeepsTheDeviation(BN):
+    def keeps(self, mean: Any, variance: Any, n: float) -> tuple[Any, Any]:  # noqa: ARG002
+        return mean, ops.sqrt(variance)
+
+
+class NormalisesCorrected(BN):
+    def normalises(self, x: Any, mean: Any, variance: Any, n: float) -> Any:
+        return super().normalises(x, mean, variance * n / max(n - 1, 1), n)
+
+
+class EachImageAlone(BN):
+    over = (1, 2)
+
+
+class StatisticsDetached(BN):
+    def normalises(self, x: Any, mean: Any, variance: Any, n: float) -> Any:
+        return super().normalises(x, ops.stop_gradient(mean), ops.stop_gradient(variance), n)
+
+
+class VarianceDetached(BN):
+    def normalises(self, x: Any, mean: Any, variance: Any, n: float) -> Any:
+        return super().normalises(x, mean, ops.stop_gradient(variance), n)
+
+
+class NotForOneImage(BN):
+    def trains(self, inputs: Any) -> bool:
+        return bool(inputs.shape[0] != 1)
+
+
+class ScaleDetached(BN):
+    def normalises(self, x: Any, mean: Any, variance: Any, n: float) -> Any:
+        normalised = super().normalises(x, mean, variance, n)
+        return normalised * ops.stop_gradient(self.gamma) / ops.where(self.gamma == 0, 1, self.gamma)
+
+
+def with_bn(kind: type[BN]) -> Any:
+    """The reference with another BN, in blocks and nets."""
+
+    def new_normalization(channels: int, start: str = "ones", **options: Any) -> keras.layers.BatchNormalization:
+        bn = kind(momentum=0.9, epsilon=1e-5, gamma_initializer=start, **options)
+        bn.build((None, None, None, channels))
+        return bn
+
+    return changed(_residual_blocks, reference, new_normalization=new_normalization)
+
+
+def with_kernels(start: Callable[[], Any]) -> Any:
+    """The reference with kernels that start in another way."""
+
+    def new_convolution(channels: int, filters: int, kernel: int, strides: int, how: str = "", **options: Any) -> Any:
+        chosen = start() if how in ("", "he_normal") else how
+        return _residual_blocks.new_convolution(channels, filters, kernel, strides, chosen, **options)
+
+    return changed(_residual_blocks, reference, new_convolution=new_convolution)
+
+
+class ZeroInitWhereShapeStays(reference.ResidualBlock):
+    def build(self, input_shape: Any) -> None:
+        asked, self.zero_init_last = self.zero_init_last, self.zero_init_last and self.strides == 1
+        super().build(input_shape)
+        self.zero_init_last = asked
+
+
+class ForgetsZeroInit(reference.ResidualBlock):
+    def get_config(self) -> dict[str, Any]:
+        return {name: value for name, value in super().get_config().items() if name != "zero_init_last"}
+
+
+class ForgetsTheRest(reference.ResidualBlock):
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        return {name: value for name, value in config.items() if name not in ("name", "trainable")}
+
+
+def cifar_without_zero_init(depth: int, *, zero_init_last: bool = False, **options: Any) -> keras.Model:  # noqa: ARG001
+    return reference.cifar_resnet(depth, **options)
+
+
+def imagenet_without_zero_init(depth: int, *, zero_init_last: bool = False, **options: Any) -> keras.Model:  # noqa: ARG001
+    return reference.imagenet_resnet(depth, **options)
+
+
+def imagenet_projecting(depth: int, *, shortcut: Any = None, **options: Any) -> keras.Model:  # noqa: ARG001
+    return reference.imagenet_resnet(depth, **options)
+
+
 def one_block_more(depth: int, **options: Any) -> keras.Model:
     return reference.cifar_resnet(depth + 6, **options)
 
@@ -268,6 +396,16 @@ def _block(
 def _net(name: str, defect: str, *caught_by: str, precisions: tuple[str, ...] = ("float32",), **names: Net) -> Variant:
     return Variant(name, defect, caught_by, override(reference, **names), precisions)
 
+
+def _bn(name: str, defect: str, kind: type[BN], *caught_by: str, **options: Any) -> Variant:
+    return Variant(name, defect, caught_by or ("training_equals_oracle",), with_bn(kind), **options)
+
+
+def _line(name: str, defect: str, old: str, new: str, *caught_by: str, **options: Any) -> Variant:
+    return Variant(name, defect, caught_by, edited(_residual_blocks, reference, old=old, new=new), **options)
+
+
+IN_NETS = ("cifar_net_in_training_equals_oracle", "imagenet_net_in_training_equals_oracle")
 
 VARIANTS = (
     _block(
@@ -429,7 +567,7 @@ VARIANTS = (
         "normalises_twice",
         "a training call runs F twice, and so moves the statistics twice",
         NormalisesTwice,
-        "statistics_move_once",
+        "training_equals_oracle",
     ),
     _block(
         "trains_always",
@@ -443,8 +581,8 @@ VARIANTS = (
         "trains_never",
         "training uses the moving statistics, which never move",
         TrainsNever,
-        "training_normalises_over_the_batch",
-        "statistics_move_once",
+        "training_equals_oracle",
+        "cifar_net_in_training_equals_oracle",
     ),
     _block(
         "forgets_shortcut",
@@ -535,5 +673,176 @@ VARIANTS = (
         "a depth that is not 6n + 2 is rounded down in silence",
         "bad_arguments_are_refused",
         cifar_resnet=any_depth,
+    ),
+    _bn("moving_mean_corrected", "the factor m / (m - 1), meant for the variance, is in the mean", MeanCorrected),
+    _bn(
+        "moving_variance_corrected",
+        "the variance that is kept is that over m - 1",
+        VarianceCorrected,
+        "training_equals_oracle",
+        *IN_NETS,
+    ),
+    _bn(
+        "training_normalises_by_m_minus_1",
+        "a batch is normalised by its variance over m - 1",
+        NormalisesCorrected,
+        "training_equals_oracle",
+        *IN_NETS,
+        precisions=("float32",),
+    ),
+    _bn("moving_mean_of_normalised", "the mean that is kept is that of the normalised batch, 0", MeanOfNormalised),
+    _bn(
+        "moving_variance_of_the_deviation", "the standard deviation is kept in place of the variance", KeepsTheDeviation
+    ),
+    _bn("each_image_alone", "in training each image is normalised by itself", EachImageAlone),
+    _bn("batch_of_one_in_inference", "a batch of one image is normalised by the moving statistics", NotForOneImage),
+    _bn(
+        "statistics_detached",
+        "no gradient passes mean and variance of a batch",
+        StatisticsDetached,
+        "gradient_is_right_in_float64",
+    ),
+    _bn(
+        "variance_detached",
+        "no gradient passes the variance of a batch",
+        VarianceDetached,
+        "gradient_is_right_in_float64",
+    ),
+    _bn("scale_detached", "the scale of BN gets no gradient", ScaleDetached, "gradient_is_right_in_float64"),
+    _line(
+        "training_by_default",
+        "a block that is called without `training` trains",
+        "def call(self, x: Tensor, training: bool | None = None) -> Tensor:",
+        "def call(self, x: Tensor, training: bool | None = True) -> Tensor:",
+        "inference_treats_images_alone",
+    ),
+    _line(
+        "projection_trains_never",
+        "the projection is not told of training",
+        "self._apply(self.projection, start, training)",
+        "self._apply(self.projection, start, False)",
+        "training_equals_oracle",
+        "imagenet_net_in_training_equals_oracle",
+    ),
+    _line(
+        "stem_trains_never",
+        "the BN outside of blocks is not told of training",
+        'name=f"{name}_bn")(x)',
+        'name=f"{name}_bn")(x, training=False)',
+        *IN_NETS,
+    ),
+    _line(
+        "net_trains_by_default",
+        "a net that is called without `training` trains",
+        "def call(self, x: Tensor, training: bool | None = None) -> Tensor:",
+        "def call(self, x: Tensor, training: bool | None = True) -> Tensor:",
+        "net_treats_images_alone_at_inference_only",
+    ),
+    Variant(
+        "kernels_he_fan_out",
+        "kernels start with variance 2 / fan_out",
+        ("block_starts_as_promised",),
+        with_kernels(lambda: keras.initializers.VarianceScaling(2, "fan_out", "untruncated_normal")),
+    ),
+    Variant(
+        "kernels_glorot",
+        "kernels start as for linear units",
+        ("block_starts_as_promised",),
+        with_kernels(lambda: keras.initializers.GlorotNormal()),
+    ),
+    Variant(
+        "kernels_alike",
+        "the initializer has a seed, so that all convolutions of a shape start alike",
+        ("block_starts_as_promised", "net_starts_as_promised"),
+        with_kernels(lambda: keras.initializers.HeNormal(seed=1)),
+    ),
+    Variant(
+        "kernels_zero",
+        "kernels start at zero",
+        ("block_starts_as_promised", "net_starts_as_promised"),
+        with_kernels(lambda: "zeros"),
+    ),
+    _line(
+        "scales_of_a_half",
+        "BN starts with a scale of 1/2",
+        "gamma_initializer=start, **options",
+        'gamma_initializer=keras.initializers.Constant(0.5) if start == "ones" else start, **options',
+        "block_starts_as_promised",
+        "net_starts_as_promised",
+    ),
+    _net(
+        "net_ignores_zero_init",
+        "the nets accept zero_init_last and do not hand it on",
+        "net_hands_zero_starts_to_every_block",
+        cifar_resnet=cifar_without_zero_init,
+        imagenet_resnet=imagenet_without_zero_init,
+    ),
+    _block(
+        "zero_init_only_where_shape_stays",
+        "blocks that stride do not start with F = 0",
+        ZeroInitWhereShapeStays,
+        "net_hands_zero_starts_to_every_block",
+        in_net=True,
+    ),
+    _net(
+        "imagenet_shortcut_ignored",
+        "the ImageNet family accepts a shortcut and always projects",
+        "imagenet_shortcuts_equal_oracle",
+        imagenet_resnet=imagenet_projecting,
+    ),
+    _line(
+        "shape_of_unknown_sizes",
+        "a block cannot tell its output's shape for images of unknown size",
+        "n and -(-n // self.strides)",
+        "-(-n // self.strides)",
+        "net_takes_unknown_sizes",
+        raises=TypeError,
+    ),
+    _line(
+        "pool_of_the_first_size",
+        "the head divides by the size of the images that the net was built for, or by 32",
+        'x = keras.layers.GlobalAveragePooling2D(dtype="float32", name="pool")(x)',
+        'x = ops.sum(ops.cast(x, "float32"), (1, 2)) / ((x.shape[1] or 32) * (x.shape[2] or 32))',
+        "net_takes_unknown_sizes",
+    ),
+    _line(
+        "stem_in_the_global_policy",
+        "the convolution of the stem computes in the global policy",
+        'strides, dtype=dtype, name="stem_conv")',
+        'strides, name="stem_conv")',
+        "net_computes_in_its_own_policy",
+        precisions=BOTH,
+    ),
+    _line(
+        "blocks_in_the_global_policy",
+        "the blocks of a net compute in the global policy",
+        'strides, dtype=dtype, name=f"stage',
+        'strides, name=f"stage',
+        "net_computes_in_its_own_policy",
+        precisions=BOTH,
+    ),
+    _line(
+        "pool_in_compute_dtype",
+        "the head sums in the compute dtype, where float16 overflows",
+        'GlobalAveragePooling2D(dtype="float32"',
+        "GlobalAveragePooling2D(dtype=dtype",
+        "net_computes_in_its_own_policy",
+        precisions=("mixed_float16",),
+    ),
+    _block("forgets_zero_init", "the config leaves out zero_init_last", ForgetsZeroInit, "block_config_round_trip"),
+    _block("forgets_the_rest", "the config leaves out what any layer has", ForgetsTheRest, "block_config_round_trip"),
+    _line(
+        "no_filters",
+        "a block without filters or strides is accepted",
+        "if filters < 1 or strides < 1:",
+        "if False:",
+        "impossible_blocks_are_refused",
+    ),
+    _line(
+        "stride_of_nothing",
+        "a stride on the 1x1 of a net that has none is accepted and ignored",
+        "elif stride_on != V1_5:",
+        "elif False:",
+        "impossible_nets_are_refused",
     ),
 )

@@ -1,0 +1,192 @@
+"""Whole residual networks with all their options: how they are born, what they compute in, and what they refuse."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from suites.properties import residual_cases as draw
+from suites.properties.checks import check
+from suites.properties.mixed_precision_cases import default_policy
+from suites.properties.numerics import assert_equal, assert_within, float64, to_numpy
+from suites.properties.oracles import initialization
+from suites.properties.oracles import residual as oracle
+from suites.subjects import Subject
+
+FAMILIES = {"cifar_resnet": 8, "imagenet_resnet": 18}
+"""The families, and the depth of a small member."""
+
+FAMILY = st.sampled_from(sorted(FAMILIES))
+
+
+def net(subject: Subject, family: str, **options: Any) -> Any:
+    """A small member of a family."""
+    return getattr(subject, family)(FAMILIES[family], **{"dtype": subject.precision, **options})
+
+
+# How they are born
+
+
+@pytest.mark.structure
+@given(family=FAMILY)
+def test_net_starts_as_promised(subject: Subject, family: str) -> None:
+    """A new net has scales of 1, shifts of 0, statistics of a standard normal, and kernels that are all different."""
+    model = net(subject, family, input_shape=(32, 32, 3))
+    check_start(model)
+    bias = to_numpy(model.trainable_weights[-1])
+    assert_equal(bias, np.zeros(bias.shape), "the bias of the logits")
+
+
+@pytest.mark.structure
+@given(data=st.data())
+def test_block_starts_as_promised(subject: Subject, data: st.DataObject) -> None:
+    """A new block has kernels drawn apart with He's variance 2 / fan_in, scales of 1, shifts of 0."""
+    case = data.draw(draw.cases(subject, filters=16))
+    block = case.make(subject)
+    check_start(block)
+    squares = [he_squares(to_numpy(kernel)) for kernel in draw.kernels(block)]
+    for what, of in (("each kernel", squares), ("all kernels", [np.concatenate(squares)])):
+        for each in of:
+            low, high = he_between(each.size)
+            found = float(each.mean())
+            check(low <= found <= high, f"the variance of {what} is {found:.3g} times He's ({low:.3g} to {high:.3g})")
+
+
+def he_squares(kernel: np.ndarray) -> np.ndarray:
+    """The squares of the weights of a convolution, over He's variance."""
+    return kernel.ravel() ** 2 * np.prod(kernel.shape[:-1]) / 2
+
+
+def he_between(count: int) -> tuple[float, float]:
+    """Where the mean of so many lies, for normal weights and for truncated ones."""
+    laws = [initialization.Law(distribution, 1.0) for distribution in ("normal", "truncated_normal")]
+    low, high = zip(*(law.mean_square_between(count) for law in laws), strict=True)
+    return min(low), max(high)
+
+
+def check_start(layer: Any) -> None:
+    """Fail unless all of BN starts neutral, and no two kernels of a shape are equal."""
+    __tracebackhide__ = True
+    neutral = {"gamma": 1.0, "beta": 0.0, "mean": 0.0, "variance": 1.0}
+    seen: dict[bytes, str] = {}
+    for weight in layer.weights:
+        kind, value = weight.name.rpartition("_")[2], to_numpy(weight)
+        if kind in neutral:
+            assert_equal(value, np.full(value.shape, neutral[kind]), weight.path)
+        elif value.ndim > 1:
+            check(value.any(), f"{weight.path} starts at zero")
+            other = seen.setdefault(np.sort(np.abs(value), axis=None)[-9:].tobytes(), weight.path)
+            check(other == weight.path, f"{weight.path} starts like {other}")
+
+
+@pytest.mark.structure
+@given(
+    case=st.sampled_from(
+        (
+            ("cifar_resnet", False, "identity"),
+            ("cifar_resnet", True, "projection"),
+            ("imagenet_resnet", False, "projection"),
+        )
+    )
+)
+def test_net_hands_zero_starts_to_every_block(subject: Subject, case: tuple[str, bool, str]) -> None:
+    """With zero_init_last every block of a net starts with F = 0, those that change the shape too."""
+    family, preactivation, shortcut = case
+    options = {"preactivation": preactivation, "shortcut": shortcut, "input_shape": (32, 32, 3)}
+    model = net(subject, family, zero_init_last=True, **options)
+    blocks = {"cifar_resnet": 3, "imagenet_resnet": 8}[family]
+    for kind, expected in (("gamma", 0 if preactivation else blocks), ("kernel", blocks if preactivation else 0)):
+        zeros = sum(not to_numpy(weight).any() for weight in model.weights if weight.name == kind)
+        check(zeros == expected, f"{zeros} of each {kind} in {blocks} blocks start at zero, expected {expected}")
+
+
+# What they compute in
+
+
+@given(family=FAMILY)
+def test_net_computes_in_its_own_policy(subject: Subject, family: str) -> None:
+    """Whatever the global policy is, every layer of a net computes in the net's own, and the head in float32."""
+    with default_policy("mixed_bfloat16" if subject.precision == "float32" else "float32"):
+        model = net(subject, family, input_shape=(32, 32, 3))
+    body = (keras.layers.Conv2D, keras.layers.BatchNormalization, keras.layers.MaxPooling2D)
+    head = (keras.layers.GlobalAveragePooling2D, keras.layers.Dense)
+    for layer in model._flatten_layers(include_self=False):
+        expected = subject.compute_dtype if isinstance(layer, body) else "float32"
+        if isinstance(layer, (*body, *head)):
+            check(layer.compute_dtype == expected, f"{layer.path} computes in {layer.compute_dtype}, not in {expected}")
+            check(layer.variable_dtype == "float32", f"{layer.path} has weights in {layer.variable_dtype}")
+
+
+@pytest.mark.structure
+@given(family=FAMILY)
+def test_net_takes_unknown_sizes(subject: Subject, family: str) -> None:
+    """A net for images of unknown size takes images of several, and gives the logits of a net for that size."""
+    unknown = net(subject, family, input_shape=(None, None, 3), classes=5)
+    draw.randomise(unknown, seed=6, taps=4)
+    check(tuple(unknown.output.shape) == (None, 5), f"its output has the shape {tuple(unknown.output.shape)}")
+    for size in ((33, 40), (36, 32)):
+        known = net(subject, family, input_shape=(*size, 3), classes=5)
+        known.set_weights(unknown.get_weights())
+        x = draw.pixels((2, *size, 3), seed=6).astype("float32")
+        assert_equal(unknown(x, training=False), known(x, training=False), f"logits for images of {size}")
+
+
+@pytest.mark.structure
+@given(case=st.sampled_from((("identity", True), (None, False))))
+def test_imagenet_shortcuts_equal_oracle(subject: Subject, case: tuple[str | None, bool]) -> None:
+    """An ImageNet net with any shortcut equals the oracle's logits in float64, to within rounding."""
+    shortcut, preactivation = case
+    options = {"shortcut": shortcut, "preactivation": preactivation}
+    x = draw.pixels((1, 16, 16, 3), seed=3)
+    with float64():
+        model = net(subject, "imagenet_resnet", input_shape=(16, 16, 3), classes=3, dtype="float64", **options)
+        draw.randomise(model, seed=3, taps=4)
+        weights = draw.weights_in_order(subject, model)
+        logits = to_numpy(model(x, training=False))
+    truth = oracle.Oracle("float64").net(oracle.Rounded.exact(x), weights, (2, 2, 2, 2), **options)
+    assert_within(logits, truth.value, truth.error, f"logits with {options}")
+
+
+# What they refuse
+
+
+@pytest.mark.structure
+def test_impossible_blocks_are_refused(subject: Subject) -> None:
+    """What no block can be is answered with ValueError: no filters, no strides, an identity to fewer channels."""
+    block = subject.ResidualBlock
+    refuses = {
+        "0 filters": lambda: block(0),
+        "-1 filters": lambda: block(-1),
+        "strides of 0": lambda: block(4, 0),
+        "an identity to fewer channels": lambda: block(2, shortcut="identity").build((None, 4, 4, 3)),
+        "an identity with strides to fewer channels": lambda: block(2, 2, shortcut="identity").build((None, 4, 4, 3)),
+        "an unknown number of channels": lambda: block(2).build((None, 4, 4, None)),
+    }
+    check_refused(refuses)
+
+
+@pytest.mark.structure
+def test_impossible_nets_are_refused(subject: Subject) -> None:
+    """Depths that no family has, options that no block takes, and a stride on a 1x1 that is not there: ValueError."""
+    refuses: dict[str, Callable[[], Any]] = {
+        f"a CIFAR net of depth {depth}": lambda depth=depth: subject.cifar_resnet(depth) for depth in (-4, 2, 7, 9)
+    }
+    refuses["a CIFAR net with an unknown shortcut"] = lambda: subject.cifar_resnet(8, shortcut="conv")
+    refuses["an ImageNet net with an unknown shortcut"] = lambda: subject.imagenet_resnet(18, shortcut="conv")
+    refuses["an ImageNet net of depth 20"] = lambda: subject.imagenet_resnet(20)
+    refuses["a stride on the 1x1 of basic blocks"] = lambda: subject.imagenet_resnet(18, stride_on="1x1")
+    check_refused(refuses)
+
+
+def check_refused(calls: dict[str, Callable[[], Any]]) -> None:
+    """Fail unless each raises ValueError."""
+    __tracebackhide__ = True
+    for what, call in calls.items():
+        with contextlib.suppress(ValueError):
+            call()
+            raise AssertionError(f"{what} is accepted")
