@@ -92,6 +92,9 @@ def float32_output(activation: str = "linear", **kwargs: Any) -> keras.layers.La
 class LossScale:
     """How the scale S of the loss moves. All but N are powers of two, so that scaling rounds nothing.
 
+    They end at 2^126, the last with a reciprocal that is no subnormal number, which would count as zero: to divide by S
+    may be to multiply by 1 / S, as XLA's compiler does. In this range both are exact.
+
     Attributes:
         initial: S at the start. Better too high, which costs a skipped step each time, than too low.
         factor: f, by which S grows and shrinks.
@@ -112,8 +115,10 @@ class LossScale:
     def __post_init__(self) -> None:
         for name in ("initial", "factor", "floor", "cap"):
             value = getattr(self, name)
-            if math.frexp(value)[0] != 0.5 or not 2.0**-126 <= value <= 2.0**127:
-                raise ValueError(f"`{name}` must be a power of two within float32, such as 2.0**15; it is {value}")
+            if math.frexp(value)[0] != 0.5 or not 2.0**-126 <= value <= 2.0**126:
+                raise ValueError(
+                    f"`{name}` must be a power of two from 2^-126 to 2^126, such as 2.0**15; it is {value}"
+                )
         if self.factor < 2:
             raise ValueError(f"`factor` must be at least 2; it is {self.factor}")
         if self.growth_interval < 1 or int(self.growth_interval) != self.growth_interval:

@@ -93,7 +93,7 @@ def run_of(steps: str, **settings: Any) -> Run:
 # How an implementation is called
 
 
-def scaled(subject: Subject, inner: Any, *, name: str | None = None, **settings: Any) -> Any:
+def scaled(subject: Subject, inner: Any, *, name: Any = None, **settings: Any) -> Any:
     """The subject's optimizer around another one, under a law with these settings."""
     __tracebackhide__ = True
     return subject.LossScaledOptimizer(inner, law(subject, **settings), **({"name": name} if name else {}))

@@ -4,7 +4,7 @@ import contextlib
 import copy
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -13,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers, ops
 
+from suites.implementations import NotProvided
 from suites.properties.checkpointing_cases import (
     Affine,
     Counting,
     Inside,
+    Masked,
     Trained,
     affine,
     captured,
@@ -24,9 +26,17 @@ from suites.properties.checkpointing_cases import (
     sequential,
 )
 from suites.properties.checkpointing_steps import Step, assert_same, step, tensor_of
-from suites.properties.checks import check
+from suites.properties.checks import check, without_warnings
 from suites.properties.numerics import assert_equal, float64, to_numpy
 from suites.subjects import Subject
+
+
+class Pair(NamedTuple):
+    """A nest of its own kind."""
+
+    first: Any
+    second: Any
+
 
 HANDED_IN: dict[str, Callable[[Callable[..., Any], Any], Any]] = {
     "by itself": lambda function, each: function(each),
@@ -132,6 +142,22 @@ def test_every_floating_dtype_gets_its_gradient(subject: Subject) -> None:
         assert_equal(gradient, np.array([6.0]), f"gradient to an argument of {dtype}")
 
 
+@pytest.mark.structure
+@given(training=st.booleans())
+def test_results_keep_their_nest(subject: Subject, training: bool) -> None:
+    """Tuples, named tuples, lists and dictionaries come back as such, in order; `training` is handed to a layer."""
+    layer = Trained()
+    checkpointed = subject.checkpoint(lambda x: (Pair([2 * x], {"b": 3 * x, "a": 5 * x}), ops.cast(7 * x, "int32")))
+    pair, whole = checkpointed(tensor_of(1.0))
+    check(isinstance(pair, Pair) and isinstance(pair.first, list), f"the nest comes back as {type(pair).__name__}")
+    found = [float(each) for each in (pair.first[0], pair.second["b"], pair.second["a"], whole)]
+    check(found == [2.0, 3.0, 5.0, 7.0], f"results {found}, expected 2, 3, 5, 7")
+    once = step(lambda x: subject.checkpoint(layer)(x, training=training), tensor_of([2.0]))
+    factor = 3.0 if training else 1.0
+    wanted = Step(np.array([4 * factor]), [np.array([4 * factor])], [])
+    assert_same(once, wanted, f"a layer that is called with training={training}")
+
+
 # Effects
 
 
@@ -189,10 +215,17 @@ UNBUILT: dict[str, Callable[[], layers.Layer]] = {
 }
 
 
+def needs_no_word_of_variables() -> None:
+    """Leave a property out where gradients are only to be had to variables that are there beforehand."""
+    if keras.backend.backend() == "jax":
+        raise NotProvided("JAX has to be told of all variables before a step")
+
+
 @pytest.mark.structure
 @given(kind=st.sampled_from(sorted(UNBUILT)))
 def test_unbuilt_layers_are_refused_or_trained(subject: Subject, kind: str) -> None:
     """A layer that creates its variables inside is answered with ValueError, or gets its gradients at once."""
+    needs_no_word_of_variables()
     layer = UNBUILT[kind]()
 
     def created() -> Iterator[Any]:
@@ -209,6 +242,7 @@ def test_unbuilt_layers_are_refused_or_trained(subject: Subject, kind: str) -> N
 @pytest.mark.structure
 def test_unbuilt_counters_are_refused_or_count(subject: Subject) -> None:
     """A layer that creates state inside is answered with ValueError, or its state has moved on by one after a step."""
+    needs_no_word_of_variables()
     layer = Counting()
     checkpointed = subject.checkpoint(lambda inputs: layer(inputs, training=True))
     try:
@@ -258,3 +292,49 @@ def test_configuration_can_be_used_again(subject: Subject) -> None:
         check(found == ("own", False, "mixed_bfloat16", (2, 1), 3), f"made again it has {found}")
     shared = {id(each) for each in made[0].layers} & {id(each) for each in [*made[1].layers, *layer.layers]}
     check(not shared, "two that are made of one configuration share layers")
+
+
+@pytest.mark.structure
+@given(last=st.sampled_from(("Masked", "Affine", "Activation")))
+def test_masks_end_where_they_end_without(subject: Subject, last: str) -> None:
+    """What follows the sequence sees a mask exactly where it sees one after the plain sequence."""
+    end = {"Masked": Masked(), "Affine": affine(1)[0], "Activation": layers.Activation("relu")}[last]
+    chosen = [layers.Masking(), layers.Activation("linear"), end]
+    after, inputs = Masked(), tensor_of([[[1.0], [0.0], [3.0]]])
+
+    def plain(tensor: Any) -> Any:
+        for each in chosen:
+            tensor = each(tensor)
+        return after(tensor)
+
+    with without_warnings("Layer .* does not support masking"):
+        layer = sequential(subject, chosen, 2)
+        assert_same(step(lambda x: after(layer(x)), inputs), step(plain, inputs), f"a mask after {last}")
+
+
+# Refusals
+
+
+@pytest.mark.structure
+def test_what_cannot_be_called_is_refused(subject: Subject) -> None:
+    """What is no function is answered with ValueError, before it is called."""
+    for what in (3, None, "tanh"):
+        check_refused(f"checkpoint({what!r})", lambda what=what: subject.checkpoint(what))
+
+
+@pytest.mark.structure
+def test_impossible_segments_are_refused(subject: Subject) -> None:
+    """No layers, no segments, more segments than layers, and lengths that do not sum to them, raise ValueError."""
+    for asked in ((0, 1), (-1, 1), (4, 0), (4, 5), (4, 0.5)):
+        check_refused(f"segment_memory{asked}", lambda asked=asked: subject.segment_memory(*asked))
+    for lengths in ((0,), (0, 1), (4, 0), (4, 5), (4, -1), (4, (2, 1)), (4, (5, -1)), (4, ())):
+        check_refused(f"segment_lengths{lengths}", lambda lengths=lengths: subject.segment_lengths(*lengths))
+    check(tuple(subject.segment_lengths(4, [1, 3])) == (1, 3), "lengths that fit are not those that are given")
+
+
+def check_refused(what: str, call: Callable[[], Any]) -> None:
+    """Fail unless it raises ValueError."""
+    __tracebackhide__ = True
+    with contextlib.suppress(ValueError):
+        call()
+        raise AssertionError(f"{what} is accepted")

@@ -67,7 +67,7 @@ def test_layers_that_share_an_initializer_differ(subject: Subject, name: str) ->
 def test_seeds_lead_to_draws_of_their_own(subject: Subject, name: str) -> None:
     """The first kernels of neighbouring seeds, and of seeds far apart, share none with those of another seed."""
     found: dict[str, np.ndarray] = {}
-    for seed in (1, 2, 3, 1 + 2**16, 1 + 2**30):
+    for seed in (0, 1, 2, 3, 1 + 2**16, 1 + 2**30):
         create = created(subject, name, seed)
         kernels = [drawn(create, SMALL.shape, "float32") for _ in range(3)]
         found |= {f"kernel {call} of seed {seed}": kernel for call, kernel in enumerate(kernels[: _told(kernels)])}
@@ -135,6 +135,15 @@ def test_dtype_is_by_default_that_of_keras(subject: Subject, name: str) -> None:
                 keras.config.set_floatx(before)
         dtype = keras.backend.standardize_dtype(kernel.dtype)
         check(dtype == (asked or floatx), f"asked for {asked}, {name} makes {dtype} where floatx is {floatx}")
+
+
+@pytest.mark.structure
+@given(name=st.sampled_from(CREATED))
+def test_float64_is_drawn_in_float64(subject: Subject, name: str) -> None:
+    """Kernels in float64 are drawn in it: they are no float32 numbers in a wider dtype."""
+    with float64():
+        kernel = drawn(created(subject, name, 1), SMALL.shape, "float64")
+    check((kernel != kernel.astype(np.float32)).any(), f"all weights of {name} in float64 are numbers of float32")
 
 
 # How draws hang together

@@ -200,7 +200,7 @@ def test_fixed_scale_stays(subject: Subject) -> None:
 
 MISFITS: tuple[dict[str, float], ...] = (
     *({"initial": scale} for scale in (0.0, -2.0, 3.0, np.nan, np.inf)),
-    {"growth_interval": 0},
+    *({"growth_interval": interval} for interval in (0, -1, 1.5)),
 )
 
 
@@ -213,8 +213,13 @@ def test_settings_without_sense_are_refused(subject: Subject) -> None:
 
 @pytest.mark.structure
 def test_bounds_without_sense_are_refused(subject: Subject) -> None:
-    """A factor under 2, or an initial scale outside of floor and cap, is answered with ValueError."""
-    for settings in ({"factor": 3.0}, {"factor": 1.0}, {"initial": 4.0, "floor": 8.0}, {"initial": 8.0, "cap": 4.0}):
+    """A factor under 2, an initial scale outside of the bounds, or bounds beyond 2^126, raise ValueError."""
+    bounds: tuple[dict[str, float], ...] = (
+        *({"factor": factor} for factor in (3.0, 1.0)),
+        *({"initial": 4.0, "floor": 8.0}, {"initial": 8.0, "cap": 4.0}, {"floor": 3.0}),
+        *({"cap": cap} for cap in (2.0**127, 3 * 2.0**20, np.inf)),
+    )
+    for settings in bounds:
         check(refuses(scaled, subject, keras.optimizers.SGD(1.0), **settings), f"accepted: {settings}")
 
 
@@ -402,9 +407,12 @@ def test_sparse_gradients_are_treated_alike(subject: Subject) -> None:
 
 @pytest.mark.structure
 def test_model_survives_saving(subject: Subject) -> None:
-    """A saved and loaded model goes on with the scale and the count of finite steps that it had."""
+    """A saved and loaded model goes on with the scale, the count of finite steps and the slots that it had."""
     settings = {"initial": 2.0**10, "growth_interval": 2}
-    optimizer, network = scaled(subject, keras.optimizers.SGD(1.0), **settings), ONE_WEIGHT.network("float32")
+    optimizer, network = (
+        scaled(subject, keras.optimizers.SGD(0.25, momentum=0.5), **settings),
+        ONE_WEIGHT.network("float32"),
+    )
     batch = np.ones((1, 1), np.float32)
     with quiet(), tempfile.TemporaryDirectory() as folder:
         network.compile(optimizer, "mse", run_eagerly=True)
@@ -418,9 +426,11 @@ def test_model_survives_saving(subject: Subject) -> None:
             found == expected == (2.0**10, 1), f"state {found} after loading, {expected} before, expected (1024.0, 1)"
         )
         loaded.run_eagerly = True
-        loaded.train_on_batch(batch, batch)
+        for each in (network, loaded):
+            each.train_on_batch(batch / 2, batch)
     found = state_of(loaded.optimizer)
     check(found == (2.0**11, 0), f"state {found} after one more finite step, expected (2048.0, 0)")
+    assert_equal(loaded.get_weights()[0], network.get_weights()[0].astype(float), "weight after one more step")
 
 
 @pytest.mark.structure
@@ -445,10 +455,14 @@ def test_configuration_can_be_used_again(subject: Subject) -> None:
 @given(entries=EDGES, scale=st.sampled_from((1.0, 2.0**10, 2.0**15)), dtype=st.sampled_from(("float16", "bfloat16")))
 def test_underflow_is_counted(subject: Subject, entries: list[float], scale: float, dtype: str) -> None:
     """The fraction of nonzero entries that round to zero is right up to the edge: 2^-25 is lost, 1.5 * 2^-25 not."""
-    gradient = np.array(entries, np.float32)
-    found = subject.underflow_fraction([gradient, None], scale, dtype)
-    expected = [oracle.underflow_fraction(gradient, scale, dtype), 0.0]
-    check(list(found) == expected, f"{found} of {entries} times {scale:g} lost in {dtype}, expected {expected}")
+    gradient, other = np.array(entries, np.float32), np.array([[2.0**-26, -1.0, 0.0, -(2.0**-25)]], np.float32)
+    expected = [oracle.underflow_fraction(gradient, scale, dtype), 0.0, oracle.underflow_fraction(other, scale, dtype)]
+    found = list(subject.underflow_fraction(iter([gradient, None, ops.convert_to_tensor(other)]), scale, dtype))
+    check(found == expected, f"{found} of {entries} and {other} times {scale:g} lost in {dtype}, expected {expected}")
+    if (scale, dtype) == (1.0, "float16"):
+        check(
+            list(subject.underflow_fraction([gradient])) == expected[:1], "by default S is not 1, or the dtype another"
+        )
 
 
 @pytest.mark.structure

@@ -45,7 +45,10 @@ def _equals_oracle(subject: Subject, drawn: draw.Case) -> None:
 def test_output_shape_and_dtype(subject: Subject, data: st.DataObject) -> None:
     """A block gives ceil(H / strides) by ceil(W / strides) pixels, its filters (a bottleneck: 4 times), its dtype."""
     case = data.draw(draw.cases(subject))
-    y = case.make(subject)(case.images(subject))
+    block = case.make(subject)
+    y = block(case.images(subject))
+    unknown = tuple(block.compute_output_shape((None, None, case.width, case.channels)))
+    assert unknown == (None, None, *case.shape_out[2:]), f"of images of unknown size it says {unknown}"
     assert tuple(y.shape) == case.shape_out, f"shape {tuple(y.shape)}, expected {case.shape_out}"
     dtype = keras.backend.standardize_dtype(y.dtype)
     assert dtype == subject.compute_dtype, f"dtype {dtype}, expected {subject.compute_dtype}"
@@ -109,12 +112,18 @@ def test_zero_last_kernel_leaves_input(subject: Subject, data: st.DataObject) ->
 @given(data=st.data())
 def test_only_the_end_of_the_branch_starts_at_zero(subject: Subject, data: st.DataObject) -> None:
     """Of the scales and kernels of F, zero_init_last zeroes only the last scale; in pre-activation, the last kernel."""
-    case = data.draw(draw.cases(subject, shortcut=None))
-    plain, zeroed = case.make(subject), case.make(subject, zero_init_last=True)
+    case = data.draw(draw.cases(subject, shortcut="projection"))
+
+    def zeros(what: str, **options: Any) -> list[bool]:
+        weights = case.make(subject, **options).weights
+        return [not to_numpy(weight).any() for weight in weights if weight.name == what]
+
     for what, last in (("gamma", not case.preactivation), ("kernel", case.preactivation)):
-        for block, expected in ((plain, False), (zeroed, last)):
-            zeros = [not to_numpy(weight).any() for weight in block.weights if weight.name == what]
-            assert zeros == [False] * (len(zeros) - 1) + [expected], f"{what}s that start at zero: {zeros}"
+        branch = len(zeros(what, shortcut=None))  # what follows is the projection's
+        for zero_init_last in (False, True):
+            found = zeros(what, zero_init_last=zero_init_last)
+            wanted = [place == branch - 1 and last and zero_init_last for place in range(len(found))]
+            assert found == wanted, f"{what}s that start at zero: {found}, expected {wanted}"
 
 
 @given(data=st.data())

@@ -23,6 +23,10 @@ KNOWN_DEFECTS = {
     "random_numbers_move_on_as_without": LEAKS,
     "assignments_happen_once": LEAKS,
     "moving_statistics_are_updated_once": LEAKS,
+    "the_last_assignment_counts": LEAKS,
+    "variables_are_taken_as_arguments": KnownDefect(
+        "A Keras variable is no array to JAX, which refuses it as an argument; its value must be handed in."
+    ),
     "masks_are_repeated": KnownDefect("Keras masks stay behind: the trace has arguments without them."),
     "what_would_be_lost_is_refused": KnownDefect("Losses that a layer adds in the function silently get no gradient."),
 }

@@ -43,6 +43,12 @@ else:
     )
 
 
+if keras.backend.backend() == "jax":
+    KNOWN_DEFECTS["variables_are_needed_once"] = KnownDefect(
+        "On JAX a step by `apply` leaks a value of the trace; it must be taken by `stateless_apply`."
+    )
+
+
 @dataclass(frozen=True)
 class LossScale:
     """What Keras lets one choose: the scale at the start, and the finite steps after which it doubles."""

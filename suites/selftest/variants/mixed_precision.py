@@ -662,11 +662,18 @@ VARIANTS = (
         "ops.logical_not(ops.any(ops.isinf(gradient)))",
     ),
     line(
-        "reciprocal",
-        "gradients are multiplied by 1 / S, which is flushed to zero where S is at its largest",
+        "unscaled_in_float16_again",
+        "the scale is cast to float16, where 2^24 and more is infinite",
         "any_scale_is_undone_exactly",
-        'ops.divide(ops.cast(gradient, keras.backend.result_type(gradient.dtype, "float32")), scale)',
-        'ops.cast(gradient, keras.backend.result_type(gradient.dtype, "float32")) * (1 / scale)',
+        'keras.backend.result_type(gradient.dtype, "float32")), scale)',
+        'keras.backend.result_type(gradient.dtype, "float32")), ops.cast(scale, "float16"))',
+    ),
+    line(
+        "scales_to_the_last",
+        "a scale of 2^127 is accepted, though its reciprocal counts as zero",
+        "bounds_without_sense_are_refused",
+        "<= value <= 2.0**126",
+        "<= value <= 2.0**127",
     ),
     line(
         "float64_loss_cut",
