@@ -109,6 +109,7 @@ def test_zero_last_kernel_leaves_input(subject: Subject, data: st.DataObject) ->
         assert_equal(y, case.pixels(), f"the block with training={training}")
 
 
+@pytest.mark.structure
 @given(data=st.data())
 def test_only_the_end_of_the_branch_starts_at_zero(subject: Subject, data: st.DataObject) -> None:
     """Of the scales and kernels of F, zero_init_last zeroes only the last scale; in pre-activation, the last kernel."""

@@ -42,6 +42,7 @@ KNOWN_DEFECTS = {
     "dropout_repeats_its_mask_in_every_call": REPLAY,
     "the_last_assignment_counts": TWICE,
     "unbuilt_counters_are_refused_or_count": TWICE,
+    "what_cannot_be_called_is_refused": KnownDefect("Anything is accepted, and fails when it is called."),
     "masks_are_repeated": KnownDefect("Keras masks stay behind: the second run has arguments without them."),
     "what_would_be_lost_is_refused": KnownDefect("Losses that a layer adds in the function silently get no gradient."),
 }

@@ -24,6 +24,10 @@ KNOWN_DEFECTS = {
     "random_numbers_move_on_as_without": TWICE,
     "assignments_happen_once": TWICE,
     "moving_statistics_are_updated_once": TWICE,
+    "dropout_repeats_its_mask_in_every_call": TWICE,
+    "the_last_assignment_counts": TWICE,
+    "unbuilt_counters_are_refused_or_count": TWICE,
+    "what_cannot_be_called_is_refused": KnownDefect("Anything is accepted, and fails when it is called."),
     "training_is_repeated": KnownDefect(
         "In the backward pass layers inside are not told of `training` any more: the second run is one of inference."
     ),
