@@ -161,6 +161,16 @@ def doubling_in_place(function: Function) -> Function:
     return checkpointed
 
 
+def with_lists(function: Function) -> Function:
+    """Results are put into lists."""
+
+    def checkpointed(*args: Any, **kwargs: Any) -> Any:
+        results = reference.checkpoint(function)(*args, **kwargs)
+        return list(results) if isinstance(results, tuple) else results
+
+    return checkpointed
+
+
 def flattened(checkpoint: Callable[[Function], Function]) -> Callable[[Function], Function]:
     """A checkpoint of tensors alone, for any nest of positional arguments."""
 
@@ -431,6 +441,13 @@ def own_configuration_alone(self: Any) -> dict[str, Any]:
     """What any layer has is left out: name, dtype and whether it is trained."""
     config = reference.CheckpointedSequential.get_config(self)
     return {name: config[name] for name in ("layers", "segments")}
+
+
+def attaching_a_mask(self: Any, inputs: Any, training: Any = None) -> Any:
+    """A mask of ones goes with the result."""
+    result = reference.CheckpointedSequential.call(self, inputs, training)
+    keras.src.backend.set_keras_mask(result, tf.ones(result.shape[:-1], "bool"))
+    return result
 
 
 def trained_by_the_last_place(self: Any, inputs: Any, training: Any = None) -> Any:  # noqa: ARG001
@@ -765,5 +782,35 @@ VARIANTS = (
         "a layer that stands in the sequence twice is trained by its last place alone",
         ("shared_layers_are_trained_by_all_their_places",),
         sequence(call=trained_by_the_last_place),
+    ),
+    Variant(
+        "results_become_lists",
+        "a nest of results comes back as lists",
+        ("results_keep_their_nest",),
+        wrong(with_lists),
+    ),
+    Variant(
+        "masks_of_inputs_attached",
+        "the mask of the inputs follows the sequence, whatever its layers made of it",
+        ("masks_end_where_they_end_without",),
+        sequence(compute_mask=lambda self, inputs, previous_mask=None: previous_mask, call=attaching_a_mask),
+    ),
+    Variant(
+        "anything_is_called",
+        "what cannot be called is accepted until it is",
+        ("what_cannot_be_called_is_refused",),
+        wrong(lambda function: lambda *args, **kwargs: reference.checkpoint(function)(*args, **kwargs)),
+    ),
+    Variant(
+        "any_segments",
+        "the cost model takes any number of segments",
+        ("impossible_segments_are_refused",),
+        override(reference, segment_memory=lambda layers, segments: segments + layers / max(segments, 1)),
+    ),
+    Variant(
+        "lengths_unchecked",
+        "lengths of segments need not sum to the layers",
+        ("impossible_segments_are_refused", "misfits_are_refused"),
+        edited(reference, old="if sum(lengths) != layers or min(lengths) < 1:", new="if False:"),
     ),
 )

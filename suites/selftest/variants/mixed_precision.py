@@ -775,4 +775,26 @@ VARIANTS = (
         ("fit_equals_the_inner_optimizer_alone",),
         wrong(AveragesNotTaken),
     ),
+    line(
+        "last_gradient_unchecked",
+        "the last gradient is not checked",
+        "no_gradients_are_finite",
+        "ops.all(ops.stack(checks)) if checks",
+        "ops.all(ops.stack(checks[:-1] or checks)) if checks",
+    ),
+    line(
+        "no_gradients_are_infinite",
+        "where no gradient is there, the step is skipped",
+        "no_gradients_are_finite",
+        "if checks else ops.convert_to_tensor(True)",
+        "if checks else ops.convert_to_tensor(False)",
+    ),
+    line(
+        "variables_of_the_first_call",
+        "gradients go to the variables in the order of the first call",
+        "variables_may_come_in_another_order",
+        "self.inner_optimizer.apply(unscale(gradients, scale), trainable_variables)",
+        "self.inner_optimizer.apply([ops.sum(each) + ops.zeros(v.shape) for each, v in"
+        " zip(unscale(gradients, scale), self._trainable_variables)], self._trainable_variables)",
+    ),
 )

@@ -851,4 +851,19 @@ VARIANTS = (
         "elif False:",
         "impossible_nets_are_refused",
     ),
+    _line(
+        "projection_starts_at_zero",
+        "zero_init_last makes the scale of the projection zero too, and no gradient passes",
+        'normalization(self.channels_out, dtype=dtype, name="projection_bn")',
+        'normalization(self.channels_out, "zeros" if self.zero_init_last else "ones", dtype=dtype)',
+        "only_the_end_of_the_branch_starts_at_zero",
+        "net_hands_zero_starts_to_every_block",
+    ),
+    _line(
+        "shape_rounded_down",
+        "a block says that its output has floor(H / strides) pixels",
+        "n and -(-n // self.strides)",
+        "n and n // self.strides",
+        "output_shape_and_dtype",
+    ),
 )
