@@ -3,6 +3,7 @@
 import itertools
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from suites.properties import residual_cases as draw
 from suites.properties.checkpointing_steps import step
+from suites.properties.checks import check
 from suites.properties.numerics import assert_within, float64, to_numpy
 from suites.properties.oracles import residual as oracle
 from suites.properties.oracles import residual_training as training
@@ -28,6 +30,26 @@ def test_training_equals_oracle(subject: Subject, data: st.DataObject) -> None:
         assert_within(y, truth.value, truth.error, f"the output of call {salt}")
         for found, expected in zip(block.non_trainable_weights, statistics, strict=True):
             assert_within(found, expected.value, expected.error, f"{found.name} after call {salt}")
+
+
+@pytest.mark.structure
+def test_compiled_training_moves_everything(subject: Subject) -> None:
+    """A compiled step of training moves every trained weight of a block, and its statistics as the oracle says."""
+    case = draw.Case("ResidualBlock", 2, 2, "3x3", False, "projection", 2, 5, 4, 3, seed=4)
+    block = case.randomised(subject)
+    before = [to_numpy(weight) for weight in block.weights]
+    _, statistics = case.trained(subject, before, case.pixels())
+    model = keras.Sequential([keras.Input((case.height, case.width, case.channels)), block])
+    model.compile(keras.optimizers.SGD(0.5), "mse", jit_compile=False)
+    model.train_on_batch(case.pixels().astype("float32"), np.zeros(case.shape_out, "float32"))
+    for found, expected in zip(block.non_trainable_weights, statistics, strict=True):
+        assert_within(found, expected.value, expected.error, f"{found.path} after a compiled step")
+    still = [
+        weight.path
+        for weight, value in zip(block.weights, before, strict=True)
+        if any(weight is each for each in block.trainable_weights) and (to_numpy(weight) == value).all()
+    ]
+    check(not still, f"a step moves none of {still}")
 
 
 @pytest.mark.structure
@@ -63,9 +85,7 @@ def test_gradient_is_right_in_float64(subject: Subject, data: st.DataObject) -> 
 
 def tensor64(x: np.ndarray) -> Any:
     """A float64 tensor."""
-    from keras import ops
-
-    return ops.convert_to_tensor(x, dtype="float64")
+    return keras.ops.convert_to_tensor(x, dtype="float64")
 
 
 @pytest.mark.structure

@@ -8,6 +8,7 @@ from unittest import mock
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from reference import _residual_blocks
@@ -259,6 +260,11 @@ class BN(keras.layers.BatchNormalization):
 
     def normalises(self, x: Any, mean: Any, variance: Any, n: float) -> Any:  # noqa: ARG002 - for others
         return (x - mean) / ops.sqrt(variance + self.epsilon)
+
+
+class KeepsWhenEager(BN):
+    def keeps(self, mean: Any, variance: Any, n: float) -> tuple[Any, Any]:  # noqa: ARG002
+        return (mean, variance) if tf.executing_eagerly() else (self.moving_mean.value, self.moving_variance.value)
 
 
 class MeanCorrected(BN):
@@ -700,6 +706,12 @@ VARIANTS = (
     _bn("moving_mean_of_normalised", "the mean that is kept is that of the normalised batch, 0", MeanOfNormalised),
     _bn(
         "moving_variance_of_the_deviation", "the standard deviation is kept in place of the variance", KeepsTheDeviation
+    ),
+    _bn(
+        "statistics_stand_still_when_compiled",
+        "in a compiled step the statistics stand still",
+        KeepsWhenEager,
+        "compiled_training_moves_everything",
     ),
     _bn("each_image_alone", "in training each image is normalised by itself", EachImageAlone),
     _bn("batch_of_one_in_inference", "a batch of one image is normalised by the moving statistics", NotForOneImage),
