@@ -27,6 +27,10 @@ KNOWN_DEFECTS = {
     "variables_are_taken_as_arguments": KnownDefect(
         "A Keras variable is no array to JAX, which refuses it as an argument; its value must be handed in."
     ),
+    "training_may_be_handed_in": KnownDefect(
+        "An option that is handed in by keyword is traced like a number, and no layer can ask whether it is true."
+    ),
+    "what_cannot_be_called_is_refused": KnownDefect("Anything is accepted, and fails when it is called."),
     "masks_are_repeated": KnownDefect("Keras masks stay behind: the trace has arguments without them."),
     "what_would_be_lost_is_refused": KnownDefect("Losses that a layer adds in the function silently get no gradient."),
 }

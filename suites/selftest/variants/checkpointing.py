@@ -813,4 +813,10 @@ VARIANTS = (
         ("impossible_segments_are_refused", "misfits_are_refused"),
         edited(reference, old="if sum(lengths) != layers or min(lengths) < 1:", new="if False:"),
     ),
+    Variant(
+        "training_by_keyword_dropped",
+        "keyword arguments that are no tensors are dropped",
+        ("training_may_be_handed_in",),
+        wrong(without_options),
+    ),
 )
