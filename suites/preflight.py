@@ -6,6 +6,7 @@ otherwise fail one after the other, or be "not provided" without anyone noticing
 
 import ast
 import difflib
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -81,6 +82,7 @@ def _names(chosen: Implementation) -> Sequence[str] | str:
 def _answer(pipe: Connection, chosen: Implementation) -> None:
     """In a forked process: say what was found, and end."""
     try:
+        faulthandler.disable()  # pytest's would print where a module has crashed; one line is enough
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 1)
         os.dup2(null, 2)

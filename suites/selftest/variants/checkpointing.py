@@ -793,13 +793,13 @@ VARIANTS = (
         "masks_of_inputs_attached",
         "the mask of the inputs follows the sequence, whatever its layers made of it",
         ("masks_end_where_they_end_without",),
-        sequence(compute_mask=lambda self, inputs, previous_mask=None: previous_mask, call=attaching_a_mask),
+        sequence(compute_mask=lambda _self, _inputs, previous_mask=None: previous_mask, call=attaching_a_mask),
     ),
     Variant(
         "anything_is_called",
         "what cannot be called is accepted until it is",
         ("what_cannot_be_called_is_refused",),
-        wrong(lambda function: lambda *args, **kwargs: reference.checkpoint(function)(*args, **kwargs)),
+        wrong(lambda function: lambda *args: reference.checkpoint(function)(*args)),  # noqa: PLW0108 - it looks late
     ),
     Variant(
         "any_segments",

@@ -766,7 +766,7 @@ VARIANTS = (
         "kernels_glorot",
         "kernels start as for linear units",
         ("block_starts_as_promised",),
-        with_kernels(lambda: keras.initializers.GlorotNormal()),
+        with_kernels(keras.initializers.GlorotNormal),
     ),
     Variant(
         "kernels_alike",
