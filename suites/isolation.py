@@ -66,14 +66,16 @@ class Warned:
     told: str
     filename: str
     lineno: int
-    when: str
     nodeid: str
 
     def tell(self, config: pytest.Config) -> None:
-        """Let pytest record it as its own."""
+        """Let pytest show it at the end.
+
+        Not by its hook: that is played again to each plugin that comes later, and so in every process from then on.
+        """
         message = warnings.WarningMessage(self.told, UserWarning, self.filename, self.lineno)
-        arguments = {"warning_message": message, "when": self.when, "nodeid": self.nodeid, "location": None}
-        config.hook.pytest_warning_recorded.call_historic(kwargs=arguments)
+        reporter: Any = config.pluginmanager.getplugin("terminalreporter")
+        reporter.pytest_warning_recorded(warning_message=message, nodeid=self.nodeid)
 
 
 class Group:
@@ -219,9 +221,9 @@ class Relay:
         """Send one warning, which pytest shows at the end; the same of the same line is sent once."""
         told = f"{warning_message.category.__name__}: {warning_message.message}"
         place = warning_message.filename, warning_message.lineno
-        if (told, place) not in self.warned:
+        if when == "runtest" and (told, place) not in self.warned:  # and not what was before this process was
             self.warned.add((told, place))
-            self.pipe.send_bytes(pickle.dumps(Warned(told, *place, when, nodeid)))
+            self.pipe.send_bytes(pickle.dumps(Warned(told, *place, nodeid)))
 
 
 class Isolation:
