@@ -48,6 +48,9 @@ class EncoderBlock(keras.layers.Layer):
         norm_first: pre-norm, in place of the paper's post-norm.
         use_bias: whether the attention has biases; the paper's has none.
         **kwargs: of `keras.layers.Layer`: name, dtype, trainable.
+
+    Raises:
+        ValueError: heads that do not divide D, a size that is not positive, or a rate outside of [0, 1].
     """
 
     def __init__(

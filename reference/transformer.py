@@ -21,7 +21,8 @@ V vocabulary, L length to decode, K beams. Masks are bool, True = attend; paddin
 
 Deviations from the paper: biases in the attention on request; pre-norm on request, with a LayerNorm after the last
 block; the epsilon of LayerNorm, which the paper does not state, is 1e-5; E starts from a normal distribution of
-variance 1/D, so that embedded tokens have variance 1, and kernels from Glorot's uniform one.
+variance 1/D, so that embedded tokens have variance 1, and kernels from Glorot's uniform one, each as the matrix that it
+is; biases and betas start at zero, gammas at one.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def sinusoidal_positions(length: int, size: int, start: int = 0) -> Tensor:
     The angles are computed in float64, whatever the precision of the network: those of float16 are off by whole turns.
 
     Raises:
-        ValueError: an odd size, or a negative length or start.
+        ValueError: an odd size or none, or a negative length or start.
     """
     if size < 2 or size % 2 or length < 0 or start < 0:
         expected = "expected `length` >= 0, `start` >= 0 and an even `size` for pairs of sine and cosine"
@@ -139,10 +140,11 @@ class TokenEmbedding(keras.layers.Layer):
         self.matrix = self.add_weight(shape=shape, initializer=narrow, name="matrix", autocast=False)
 
     def call(self, tokens: Tensor) -> Tensor:
-        """Embed integers `(B, T)` as vectors `(B, T, D)` in the compute dtype."""
+        """Embed integers `(B, T)` of any dtype as vectors `(B, T, D)` in the compute dtype."""
         if "int" not in keras.backend.standardize_dtype(tokens.dtype):
             raise ValueError(f"tokens must be integers; their dtype is {tokens.dtype}")
-        return ops.cast(ops.take(self.matrix, tokens, axis=0) * self.size**0.5, self.compute_dtype)
+        rows = ops.take(self.matrix, ops.cast(tokens, "int32"), axis=0)  # TensorFlow takes by no unsigned index
+        return ops.cast(rows * self.size**0.5, self.compute_dtype)
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits x E^T, `(B, T, D)` to `(B, T, V)`, in float32 at least."""
@@ -258,6 +260,9 @@ class Transformer(_Network):
         norm_first, use_bias: as in `EncoderBlock`.
         max_length: how many positions there are, at most, in a source or a target.
         **kwargs: of `keras.Model`: name, dtype.
+
+    Raises:
+        ValueError: sizes that do not fit each other, tokens that are not integers, or more of them than positions.
 
     Example:
         >>> model = Transformer(100, Size(layers=2, width=16, feed_forward=32, heads=4))

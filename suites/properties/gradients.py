@@ -1,6 +1,6 @@
-"""Gradients with respect to an input, on whichever backend Keras runs."""
+"""Gradients with respect to an input or to weights, on whichever backend Keras runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -38,3 +38,35 @@ def input_gradient(function: Callable[[Any], Any], x: Any, upstream: Any) -> Any
                 tape.watch(x)
                 y = function(x)
             return tape.gradient(y, x, output_gradients=tf.cast(upstream, y.dtype))
+
+
+def weight_gradients(function: Callable[[], Any], weights: Sequence[Any], upstream: Callable[[Any], Any]) -> Any:
+    """y = ``function()``, and dL/dw for each of these Keras variables where dL/dy = ``upstream(y)``.
+
+    Both are of one call: in training, of one draw of what is dropped.
+
+    Returns:
+        y, and a list of tensors; of a weight that y does not depend on, None on TensorFlow and torch, zeros on JAX.
+    """
+    match keras.backend.backend():
+        case "jax":
+            import jax
+
+            def of(values: list[Any]) -> Any:
+                with keras.StatelessScope(state_mapping=list(zip(weights, values, strict=True))):
+                    return function()
+
+            y, pull_back = jax.vjp(of, [weight.value for weight in weights])
+            return y, pull_back(keras.ops.cast(upstream(y), y.dtype))[0]
+        case "torch":
+            import torch
+
+            y = function()
+            seen = torch.as_tensor(upstream(y), dtype=y.dtype, device=y.device)
+            return y, torch.autograd.grad(y, [weight.value for weight in weights], seen, allow_unused=True)
+        case _:
+            import tensorflow as tf
+
+            with tf.GradientTape() as tape:
+                y = function()
+            return y, tape.gradient(y, [w.value for w in weights], output_gradients=tf.cast(upstream(y), y.dtype))

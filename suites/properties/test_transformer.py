@@ -22,8 +22,10 @@ from suites.properties.transformer_block_cases import CROSS, ENCODER, block_of, 
 from suites.properties.transformer_cases import (
     PAD,
     PAIRS,
+    PAIRS_DEEP,
     PAIRS_PRE,
     WORDS,
+    WORDS_DEEP,
     WORDS_PRE,
     NetworkCase,
     as_tensor,
@@ -92,7 +94,32 @@ def test_positions_lie_on_a_sphere(subject: Subject, size: int, length: int) -> 
     assert_within((table**2).sum(-1), np.full(length, size / 2), 3 * FLOAT32 * size / 2, "squared norms")
 
 
+@pytest.mark.structure
+def test_misfits_of_positions_are_refused(subject: Subject) -> None:
+    """An odd size, or a negative length or start, is answered with ValueError; a length of 0 with no rows."""
+    table = subject.sinusoidal_positions
+    refuse(
+        {
+            "an odd size": lambda: table(2, 3),
+            "a size of 0": lambda: table(2, 0),
+            "a negative length": lambda: table(-1, 4),
+            "a negative start": lambda: table(2, 4, start=-1),
+        }
+    )
+    assert_equal(table(0, 4), np.zeros((0, 4)), "positions of length 0")
+
+
 # Embedding
+
+
+@pytest.mark.structure
+def test_tokens_may_be_of_any_integer_dtype(subject: Subject) -> None:
+    """Tokens of every integer dtype, signed or not, are embedded as those of int32 are."""
+    layer, _ = embedding_of(subject, 4, 0)
+    tokens = np.array([[0, 4], [2, 2]])
+    expected = to_numpy(layer(tokens.astype("int32")))
+    for dtype in ("int8", "int16", "int64", "uint8", "uint16", "uint32", "uint64"):
+        assert_equal(layer(tokens.astype(dtype)), expected, f"tokens of dtype {dtype}, embedded")
 
 
 @few
@@ -151,6 +178,7 @@ def test_both_uses_train_the_matrix(subject: Subject) -> None:
 @few
 @example(case=PAIRS)
 @example(case=PAIRS_PRE)
+@example(case=PAIRS_DEEP)
 @given(case=network_cases())
 def test_network_follows_the_formula(subject: Subject, case: NetworkCase) -> None:
     """Embedded tokens and positions through encoder and decoder give the logits of the formula, in float32."""
@@ -160,6 +188,7 @@ def test_network_follows_the_formula(subject: Subject, case: NetworkCase) -> Non
 
 @few
 @example(case=WORDS)
+@example(case=WORDS_DEEP)
 @given(case=network_cases(source=False))
 def test_language_model_follows_the_formula(subject: Subject, case: NetworkCase) -> None:
     """A decoder alone gives the logits of the formula."""
@@ -314,17 +343,27 @@ def test_arguments_are_left_as_they_were(subject: Subject) -> None:
 
 @pytest.mark.structure
 def test_misfits_of_networks_are_refused(subject: Subject) -> None:
-    """A network answers tokens that are not integers, or more than it has positions, with ValueError."""
+    """A network answers sizes that do not fit, other tokens than integers, and more than it has positions by ValueError."""
 
-    def model(positions: int) -> Any:
-        return subject.DecoderOnly(5, subject.Size(1, 4, 3, 2), max_length=positions)
+    def model(positions: int = 9, vocabulary: int = 5, **size: Any) -> Any:
+        sizes = {"layers": 1, "width": 4, "feed_forward": 3, "heads": 2, **size}
+        return subject.DecoderOnly(vocabulary, subject.Size(**sizes), max_length=positions)
 
     tokens = np.ones((1, 3), np.int32)
+    check(tuple(model(3)(tokens).shape) == (1, 3, 5), "as many tokens as there are positions")
     refuse(
         {
             "tokens that are not integers": lambda: model(3)(tokens.astype("float32")),
             "more tokens than positions": lambda: model(2)(tokens),
             "decoding past the last position": lambda: subject.greedy_decode(model(4), tokens, 3),
+            "a prompt past the last position": lambda: subject.greedy_decode(model(2), tokens, 1),
+            "a vocabulary of nothing": lambda: model(vocabulary=0),
+            "dropout at a rate of -0.1": lambda: model(dropout=-0.1)(tokens),
+            "dropout at a rate of 1.5": lambda: model(dropout=1.5)(tokens),
+            "dropout at a rate that is no number": lambda: model(dropout=float("nan"))(tokens),
+            "no heads": lambda: model(heads=0)(tokens),
+            "heads that do not divide D": lambda: model(heads=3)(tokens),
+            "an odd size": lambda: model(width=3, heads=1)(tokens),
             "no beam": lambda: subject.beam_decode(model(4), tokens, 1, beams=0),
         }
     )

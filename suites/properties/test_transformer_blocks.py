@@ -1,6 +1,7 @@
 """What must be true of the Transformer's encoder and decoder blocks."""
 
 import functools
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,10 +16,13 @@ from suites.properties.oracles import transformer as oracle
 from suites.properties.transformer_block_cases import (
     CROSS,
     CROSS_PRE,
+    CROSS_SQUARE,
     DECODER,
     DECODER_PRE,
+    DECODER_SQUARE,
     ENCODER,
     ENCODER_PRE,
+    ENCODER_SQUARE,
     BlockCase,
     block_cases,
     block_of,
@@ -34,6 +38,7 @@ from suites.subjects import Subject
 @few
 @example(case=ENCODER)
 @example(case=ENCODER_PRE)
+@example(case=ENCODER_SQUARE)
 @given(case=block_cases(masked=True))
 def test_encoder_block_follows_the_formula(subject: Subject, case: BlockCase) -> None:
     """An encoder block is attention and feed-forward, each with LayerNorm and a way around it, up to rounding."""
@@ -43,6 +48,7 @@ def test_encoder_block_follows_the_formula(subject: Subject, case: BlockCase) ->
 
 @few
 @example(case=DECODER)
+@example(case=DECODER_SQUARE)
 @given(case=block_cases(decoder=True, masked=True))
 def test_decoder_block_follows_the_formula(subject: Subject, case: BlockCase) -> None:
     """Without a memory a decoder block is an encoder block with causal attention, up to rounding."""
@@ -53,6 +59,7 @@ def test_decoder_block_follows_the_formula(subject: Subject, case: BlockCase) ->
 @few
 @example(case=CROSS)
 @example(case=CROSS_PRE)
+@example(case=CROSS_SQUARE)
 @given(case=block_cases(decoder=True, memory=True, masked=True))
 def test_cross_attention_follows_the_formula(subject: Subject, case: BlockCase) -> None:
     """With a memory a decoder block attends to it between self-attention and feed-forward, up to rounding."""
@@ -231,10 +238,26 @@ def test_blocks_survive_their_configuration(subject: Subject, case: BlockCase) -
 
 @pytest.mark.structure
 def test_misfits_of_blocks_are_refused(subject: Subject) -> None:
-    """A block answers heads that do not divide D, or none, with ValueError."""
+    """A block answers heads that do not divide D, or none, and a rate of dropout outside of [0, 1] with ValueError."""
+
+    def block(heads: int, width: int, **options: Any) -> Any:
+        return subject.EncoderBlock(heads, 4, **options)(np.zeros((1, 2, width), "float32"))
+
     refuse(
         {
-            "two heads for a size of 3": lambda: subject.EncoderBlock(2, 4)(np.zeros((1, 2, 3), "float32")),
-            "no head": lambda: subject.EncoderBlock(0, 4)(np.zeros((1, 2, 4), "float32")),
+            "two heads for a size of 3": lambda: block(2, 3),
+            "no head": lambda: block(0, 4),
+            "no feed-forward": lambda: subject.EncoderBlock(2, 0)(np.zeros((1, 2, 4), "float32")),
+            "dropout at a rate of -0.1": lambda: block(2, 4, dropout=-0.1),
+            "dropout at a rate of 1.5": lambda: block(2, 4, dropout=1.5),
+            "dropout at a rate that is no number": lambda: block(2, 4, dropout=float("nan")),
         }
     )
+
+
+@pytest.mark.structure
+def test_a_memory_is_given_where_it_is_expected(subject: Subject) -> None:
+    """A decoder block answers a memory that it was not built with, or none where it was, with ValueError."""
+    x = np.zeros((1, 2, 4), "float32")
+    alone, across = (block_of(subject, case, fresh=True) for case in (DECODER, CROSS))
+    refuse({"a memory": lambda: alone(x, x), "no memory": lambda: across(x)})

@@ -95,14 +95,31 @@ def test_gradient_is_the_difference_of_distributions(subject: Subject, case: Los
     assert_within(found, truth, gamma(8 * case.vocabulary + 32, "float32") * (p + q), "gradient to the logits")
 
 
+@example(gap=60.0, smoothing=0.0)
+@given(gap=st.sampled_from((24.0, 1000.0)), smoothing=st.sampled_from((0.0, 0.125)))
+def test_confident_mistakes_cost_what_they_cost(subject: Subject, gap: float, smoothing: float) -> None:
+    """However far the target's logit lies below another, the loss and its gradient are those of the formula."""
+    case = LossCase(batch=1, length=1, vocabulary=3, smoothing=smoothing)
+    targets, logits = np.ones((1, 1), np.int32), np.array([[[gap, 0.0, gap / 2]]])
+    truth = oracle.smoothed_loss(targets, logits, smoothing, np.ones((1, 1), bool))
+    assert_within(loss_of(subject, case, targets=targets, logits=logits), truth.value, truth.error, "loss")
+    x = as_tensor(logits, "float32")
+    found = input_gradient(lambda x: loss_of(subject, case, targets=targets, logits=x, dtype="float32"), x, np.ones(()))
+    q = (1 - smoothing) * np.eye(3)[targets] + smoothing / 3
+    assert_within(found, np.exp(log_softmax(logits)) - q, gamma(64, "float32"), "gradient to the logits")
+
+
 @pytest.mark.structure
 def test_misfits_of_the_loss_are_refused(subject: Subject) -> None:
-    """The loss answers a smoothing of 1.5, and arguments of the wrong shape, with ValueError, and never broadcasts."""
+    """The loss answers a smoothing outside of [0, 1), and arguments of the wrong shape, with ValueError, and never broadcasts."""
     targets, logits = np.zeros((1, 2), np.int32), np.zeros((1, 2, 3), "float32")
     loss = subject.label_smoothed_loss
     refuse(
         {
             "a smoothing of 1.5": lambda: loss(targets, logits, smoothing=1.5),
+            "a smoothing of -0.1": lambda: loss(targets, logits, smoothing=-0.1),
+            "a smoothing that is no number": lambda: loss(targets, logits, smoothing=float("nan")),
+            "logits of another batch size": lambda: loss(targets, np.zeros((2, 2, 3), "float32")),
             "targets of another length than the logits": lambda: loss(targets[:, :1], logits),
             "a mask of numbers": lambda: loss(targets, logits, mask=np.ones((1, 2), "float32")),
             "a mask of another length": lambda: loss(targets, logits, mask=np.ones((1, 1), bool)),

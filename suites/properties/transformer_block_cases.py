@@ -14,7 +14,6 @@ from suites.properties.checks import check, takes
 from suites.properties.numerics import to_numpy
 from suites.properties.oracles import transformer as oracle
 from suites.properties.transformer_cases import (
-    Bits,
     as_tensor,
     bits,
     block_shapes,
@@ -40,8 +39,8 @@ class BlockCase:
     feed_forward: int = 3
     norm_first: bool = False
     use_bias: bool = True
-    mask: Bits | None = None  # (B, T)
-    memory_mask: Bits | None = None  # (B, S)
+    mask: Any = None  # (B, T) or (B, T, T), as nested tuples of bits
+    memory_mask: Any = None  # (B, S) or (B, T, S)
     plain: bool = False  # the last gamma is 1 and the last beta 0
     silent: bool = False  # the sublayers end in weights of zero
     seed: int = 0
@@ -77,19 +76,18 @@ class BlockCase:
     @property
     def attended(self) -> np.ndarray:
         """Which positions see which, `(B, T, T)`."""
-        square = (self.batch, self.length, self.length)
-        kept = (
-            np.ones(square, bool) if self.mask is None else np.broadcast_to(np.array(self.mask, bool)[:, None], square)
-        )
+        kept = self._for_each_query(self.mask, self.length)
         return kept & np.tri(self.length, dtype=bool) if self.decoder else kept
 
     @property
     def memory_attended(self) -> np.ndarray:
         """Which positions see which of the memory, `(B, T, S)`."""
-        rows = (
-            np.ones((self.batch, self.source), bool) if self.memory_mask is None else np.array(self.memory_mask, bool)
-        )
-        return np.broadcast_to(rows[:, None], (self.batch, self.length, self.source))
+        return self._for_each_query(self.memory_mask, self.source)
+
+    def _for_each_query(self, mask: Any, source: int) -> np.ndarray:
+        """A mask with an axis of queries."""
+        rows = np.ones((self.batch, source), bool) if mask is None else np.array(mask, bool)
+        return np.broadcast_to(rows if rows.ndim == 3 else rows[:, None], (self.batch, self.length, source))
 
     def truth(self, dtype: str | None = None, x: np.ndarray | None = None) -> oracle.Truth:
         """What the block computes, and how far an implementation in `dtype` may be from it."""
@@ -108,6 +106,12 @@ DECODER = BlockCase(decoder=True, batch=2, mask=((1, 1, 1), (1, 0, 1)))
 DECODER_PRE = DECODER.but(norm_first=True)
 CROSS = DECODER.but(source=2, memory_mask=((1, 0), (1, 1)))
 CROSS_PRE = CROSS.but(norm_first=True)
+
+SQUARE = (((1, 1, 0), (0, 1, 0), (1, 0, 1)), ((1, 0, 0), (1, 1, 1), (0, 1, 1)))
+"""A mask of its own for every query."""
+ENCODER_SQUARE = ENCODER.but(mask=SQUARE)
+DECODER_SQUARE = DECODER.but(mask=SQUARE)
+CROSS_SQUARE = CROSS.but(source=3, mask=SQUARE, memory_mask=SQUARE[::-1], use_bias=False, norm_first=True)
 
 
 @st.composite
@@ -131,13 +135,13 @@ def block_cases(
 
 
 def block_of(subject: Subject, case: BlockCase, *, dtype: str = "", fresh: bool = False, **options: Any) -> Any:
-    """The subject's block for a case, with the case's weights, without dropout unless asked for.
+    """The subject's block for a case, with the case's weights, and with dropout, of which inference shows nothing.
 
     Blocks are kept for the next case of the same sizes, unless a fresh one is asked for.
     """
     __tracebackhide__ = True
     name = "DecoderBlock" if case.decoder else "EncoderBlock"
-    options = {"dropout": 0.0, "norm_first": case.norm_first, "use_bias": case.use_bias, **options}
+    options = {"dropout": 0.5, "norm_first": case.norm_first, "use_bias": case.use_bias, **options}
     sizes = (case.heads, case.feed_forward, case.width, bool(case.source))
     build = _built_block.__wrapped__ if fresh else _built_block
     layer = build(getattr(subject, name), dtype or subject.precision, sizes, tuple(options.items()))

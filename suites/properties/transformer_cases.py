@@ -6,7 +6,7 @@ A case holds sizes, masks and a seed, and makes its arrays from these, so that a
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,9 +54,9 @@ class NetworkCase:
         target = np.array(self.target, np.int32)
         return target if self.source is None else (np.array(self.source, np.int32), target)
 
-    @functools.cached_property
-    def weights(self) -> list[np.ndarray]:
-        """The network's weights in the contract's order: E, encoder, decoder."""
+    @property
+    def sorts(self) -> list[tuple[str, tuple[int, ...]]]:
+        """Sort and shape of the network's weights in the contract's order: E, encoder, decoder."""
         sizes = (self.width, self.heads, self.feed_forward, self.use_bias)
         last: list[tuple[str, tuple[int, ...]]] = []
         if self.norm_first:
@@ -64,14 +64,18 @@ class NetworkCase:
         shapes: list[tuple[str, tuple[int, ...]]] = [("kernel", (self.vocabulary, self.width))]
         if self.source is not None:
             shapes += [*block_shapes(*sizes, memory=False) * self.layers, *last]
-        shapes += [*block_shapes(*sizes, memory=self.source is not None) * self.layers, *last]
-        return drawn(shapes, self.seed)
+        return [*shapes, *block_shapes(*sizes, memory=self.source is not None) * self.layers, *last]
 
-    def truth(self, dtype: str | None = None) -> oracle.Truth:
+    @functools.cached_property
+    def weights(self) -> list[np.ndarray]:
+        """The network's weights in the contract's order."""
+        return drawn(self.sorts, self.seed)
+
+    def truth(self, dtype: str | None = None, weights: Sequence[np.ndarray] | None = None) -> oracle.Truth:
         """The logits `(B, T, V)`, and how far those of an implementation in `dtype` may be from them."""
         source = None if self.source is None else np.array(self.source)
-        kind = oracle.Kind(self.norm_first, self.use_bias)
-        return oracle.network(source, np.array(self.target), self.weights, kind, self.layers, dtype)
+        kind, weights = oracle.Kind(self.norm_first, self.use_bias), self.weights if weights is None else weights
+        return oracle.network(source, np.array(self.target), weights, kind, self.layers, dtype)
 
     def but(self, **changes: Any) -> "NetworkCase":
         """The same case with some fields replaced."""
@@ -80,8 +84,10 @@ class NetworkCase:
 
 PAIRS = NetworkCase(source=((3, 4, 5), (6, 3, PAD)), target=((START, 3, 4), (START, 5, PAD)))
 PAIRS_PRE = PAIRS.but(norm_first=True)
+PAIRS_DEEP = PAIRS.but(layers=2)
 WORDS = NetworkCase(target=((START, 3, 4, 6), (START, 5, 5, 3)))
 WORDS_PRE = WORDS.but(norm_first=True)
+WORDS_DEEP = WORDS_PRE.but(layers=2, use_bias=True)
 
 
 def block_shapes(
@@ -125,6 +131,7 @@ def network_cases(draw: st.DrawFn, *, source: bool = True) -> NetworkCase:
         target=tuple(targets),
         source=tuple(sources) if source else None,
         vocabulary=vocabulary,
+        layers=draw(st.integers(1, 2)),
         norm_first=draw(st.booleans()),
         seed=draw(st.integers(0, 999)),
     )
@@ -146,12 +153,12 @@ def set_weights(layer: Any, weights: list[np.ndarray], what: str) -> None:
     layer.set_weights(weights)
 
 
-def network_of(subject: Subject, case: NetworkCase, *, dropout: float = 0.0, policy: str = "") -> Any:
-    """The subject's network for a case, with the case's weights."""
+def network_of(subject: Subject, case: NetworkCase, *, policy: str = "", **options: Any) -> Any:
+    """The subject's network for a case, with the case's weights, and with dropout, of which inference shows nothing."""
     __tracebackhide__ = True
     name = "DecoderOnly" if case.source is None else "Transformer"
-    sizes = (case.layers, case.width, case.feed_forward, case.heads, dropout)
-    options = {"norm_first": case.norm_first, "use_bias": case.use_bias, "dtype": policy or subject.precision}
+    sizes = (case.layers, case.width, case.feed_forward, case.heads, 0.5)
+    options |= {"norm_first": case.norm_first, "use_bias": case.use_bias, "dtype": policy or subject.precision}
     model = _built_network(getattr(subject, name), subject.Size, case.vocabulary, sizes, tuple(options.items()))
     set_weights(model, case.weights, f"{name} of {case}")
     return model

@@ -1,5 +1,6 @@
 """The searches of the properties of decoding, and what teacher forcing says about what they find."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ class Search:
     case: NetworkCase
     length: int
     alpha: float
+    beams: int = 3
 
     def __str__(self) -> str:
         return "pairs" if self.case.source else "words"
@@ -41,16 +43,30 @@ class Search:
         decode = subject.greedy_decode
         return self._checked(decode(self._model(subject), self.source, self.length), (len(self.source), self.length))
 
-    def beam(self, subject: Subject, beams: int) -> tuple[np.ndarray, np.ndarray]:
+    def beam(self, subject: Subject, beams: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Tokens `(B, K, L)` and scores `(B, K)`."""
         __tracebackhide__ = True
+        beams = beams or self.beams
         found = subject.beam_decode(self._model(subject), self.source, self.length, beams=beams, alpha=self.alpha)
         tokens, scores = self._checked(found[0], (len(self.source), beams, self.length)), to_numpy(found[1])
         check(scores.shape == tokens.shape[:2], f"scores of shape {scores.shape} for tokens of shape {tokens.shape}")
         return tokens, scores
 
+    def plain(self, row: int) -> oracle.Found:
+        """What a plain search finds for a row, by the formula of the network."""
+
+        @functools.cache
+        def log_p(written: tuple[int, ...]) -> np.ndarray:
+            source = self.case.source and self.case.source[row : row + 1]
+            logits = self.case.but(target=((*self.case.target[row], *written),), source=source).truth().value
+            return log_softmax(logits[0, -1])
+
+        return oracle.plain_search(log_p, self.case.vocabulary, self.length, self.beams, self.alpha)
+
     def _model(self, subject: Subject) -> Any:
-        return network_of(subject, self.case, policy="float32")
+        positions = len(self.case.target[0]) - 1 + self.length  # the last token that is written is not read
+        options = {"max_length": max(positions, *map(len, self.case.source or ((), ())))}
+        return network_of(subject, self.case, policy="float32", **options)
 
     def _checked(self, tokens: Any, shape: tuple[int, ...]) -> np.ndarray:
         __tracebackhide__ = True
@@ -102,3 +118,10 @@ SEARCHES = (
     Search(NetworkCase(target=((START, 3), (3, 1)), vocabulary=4, norm_first=True, seed=8), 3, 2.0),
 )
 """Of 3 tokens that can be written, START, END and one more; an encoder-decoder, and a language model with a prompt."""
+
+
+def search_of(seed: int, beams: int, alpha: float, prompt: int = 2, length: int = 5) -> Search:
+    """By a language model; which of its hypotheses end when differs with the seed."""
+    rows = ((START, 3, 3, START, 3), (3, START, START, 3, 3))
+    target = tuple(row[:prompt] for row in rows)
+    return Search(NetworkCase(target=target, vocabulary=4, norm_first=True, seed=seed), length, alpha, beams)

@@ -213,6 +213,42 @@ def hypotheses(vocabulary: int, length: int) -> list[tuple[int, ...]]:
     return [*ended, *itertools.product(symbols, repeat=length)]
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a search has found: hypotheses, the best first, their scores, and how close its closest choice was."""
+
+    hypotheses: list[tuple[int, ...]]
+    scores: list[float]
+    margin: float
+
+
+def plain_search(
+    log_p: Callable[[tuple[int, ...]], np.ndarray], vocabulary: int, length: int, beams: int, alpha: float
+) -> Found:
+    """Beam search over lists: at every length the K best of all that go on by one token, and of those at their end.
+
+    Args:
+        log_p: of every token, `(V,)`, after what is written so far.
+        vocabulary: V.
+        length: L.
+        beams: K.
+        alpha: of the length penalty.
+    """
+    kept: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
+    margin = np.inf
+
+    def score(hypothesis: tuple[float, tuple[int, ...]]) -> float:
+        return hypothesis[0] / length_penalty(len(hypothesis[1]), alpha)
+
+    for _ in range(length):
+        going_on = [(total, tokens, log_p(tokens)) for total, tokens in kept if END not in tokens]
+        grown = [(t + p[token], (*w, token)) for t, w, p in going_on for token in range(vocabulary) if token != PAD]
+        grown = sorted([*grown, *(each for each in kept if END in each[1])], key=score, reverse=True)
+        kept = grown[:beams]
+        margin = min([margin, *-np.diff([score(each) for each in grown[: beams + 1]])])
+    return Found([tokens for _, tokens in kept], [score(each) for each in kept], margin)
+
+
 def gradient(function: Callable[[np.ndarray], np.ndarray], at: np.ndarray, cotangent: np.ndarray) -> np.ndarray:
     """Gradient of `sum(cotangent * function(x))` at an array, by complex steps.
 
