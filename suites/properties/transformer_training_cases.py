@@ -12,6 +12,8 @@ RATE, FACTOR = 0.75, 4.0
 
 READ = BlockCase(batch=2, length=16, width=16, norm_first=True)
 READ_CROSS = READ.but(decoder=True, source=2)
+PART = (1.0, 2.0, 3.0, 5.0)
+"""What one sublayer adds where LayerNorm follows, which takes out what is the same in all entries."""
 NARROW = BlockCase(batch=2, length=8)
 NARROW_CROSS = NARROW.but(decoder=True, source=2)
 
@@ -50,7 +52,7 @@ def alive_in(case: NetworkCase, block: int | None) -> list[np.ndarray]:
     weights: list[np.ndarray] = []
     kinds = [BlockCase(), BlockCase(decoder=True, source=1)] if case.source else [BlockCase(decoder=True)]
     for number, kind in enumerate(kind for kind in kinds for _ in range(case.layers)):
-        own = adding(kind.but(width=case.width), {len(ends(kind)) - 1: (1.0, 2.0, 3.0, 5.0)} if number == block else {})
+        own = adding(kind.but(width=case.width), {len(ends(kind)) - 1: PART} if number == block else {})
         for gamma in norms(kind):
             own[gamma], own[gamma + 1] = np.ones(case.width), np.zeros(case.width)
         if number == block:

@@ -3,6 +3,8 @@
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
 from keras import ops
 
 import reference.transformer as reference
@@ -38,6 +40,64 @@ class AdditiveMask(MultiHeadAttention):
             scores = scores + ops.cast(ops.where(mask, 0.0, -1e9), scores.dtype)
         found = ops.einsum("bnts,bsnh->btnh", ops.softmax(scores), values)
         return self._project(found, self.output_kernel, self.output_bias, axes=2)
+
+
+def pool_search(model: Any, source: Any, length: int, beams: int = 4, alpha: float = 0.6) -> Any:
+    """The search of textbooks: hypotheses that have ended lie in a pool, and K of them end the search."""
+    tokens, scores = [], []
+    for row in np.asarray(source):
+        running: list[Any] = [(0.0, ())]
+        pool: list[Any] = []
+        for _ in range(length):
+            grown = []
+            for total, written in running:
+                log_p = np.asarray(ops.log_softmax(model(np.array([[*row, *written]], np.int32))[0, -1]))
+                grown += [(total + log_p[k], (*written, k)) for k in range(1, model.vocabulary)]
+            grown = sorted(grown, key=lambda each: -each[0] / reference.length_penalty(len(each[1]), alpha))[: 2 * beams]
+            pool += [each for each in grown if each[1][-1] == reference.END]
+            running = [each for each in grown if each[1][-1] != reference.END][:beams]
+            if len(pool) >= beams:
+                break
+        else:
+            pool += running
+        found = sorted((t / reference.length_penalty(len(w), alpha), w) for t, w in pool)[::-1][:beams]
+        found += [(-np.inf, ())] * (beams - len(found))
+        tokens.append([(*w, *[reference.PAD] * (length - len(w))) for _, w in found])
+        scores.append([score for score, _ in found])
+    return ops.convert_to_tensor(np.array(tokens, np.int32)), ops.convert_to_tensor(np.array(scores, np.float32))
+
+
+def penalty_of_the_present_step() -> ModuleType:
+    """Hypotheses that have ended are compared as if they were as long as the others, and sorted at the end."""
+    module = edited(
+        'length_penalty(written(tokens) + ops.cast(~done, "float32"), alpha)  # (B, K)',
+        "length_penalty(ops.max(written(tokens), axis=-1, keepdims=True) + 1, alpha)",
+    )
+    search = module.beam_decode
+
+    def beam_decode(*arguments: Any, **options: Any) -> Any:
+        tokens, scores = search(*arguments, **options)
+        order = ops.argsort(-scores, axis=-1)
+        return ops.take_along_axis(tokens, order[..., None], axis=1), ops.take_along_axis(scores, order, axis=1)
+
+    vars(module)["beam_decode"] = beam_decode
+    return module
+
+
+def one_token_short(model: Any, source: Any, length: int) -> Any:
+    """The last place is never written."""
+    if length == 1:
+        return reference.greedy_decode(model, source, length)
+    return ops.pad(reference.greedy_decode(model, source, length - 1), ((0, 0), (0, 1)))
+
+
+class PackedAttention(MultiHeadAttention):
+    """Keys and values start as the queries do."""
+
+    def build(self, *shapes: Any) -> None:
+        super().build(*shapes)
+        for kernel in (self.key_kernel, self.value_kernel):
+            kernel.assign(self.query_kernel)
 
 
 POSITIONS = (
@@ -79,6 +139,30 @@ POSITIONS = (
         ("order_of_the_source_matters", "network_follows_the_formula"),
         edited("self.drop(x + ops.cast(positions, x.dtype), training", "self.drop(x, training"),
     ),
+    Variant(
+        "odd_sizes_cut",
+        "an odd size is taken, and its last sine has no cosine",
+        ("misfits_of_positions_are_refused",),
+        variants.changed(
+            *MODULES,
+            sinusoidal_positions=lambda length, size, start=0: reference.sinusoidal_positions(
+                length, size + size % 2, start
+            )[:, :size],
+        ),
+    ),
+    Variant(
+        "positions_of_length_0",
+        "a length of 0 is refused",
+        ("misfits_of_positions_are_refused",),
+        edited("length < 0 or start < 0", "length < 1 or start < 0"),
+        raises=ValueError,
+    ),
+    Variant(
+        "negative_start_taken",
+        "positions before the first one are taken",
+        ("misfits_of_positions_are_refused",),
+        edited("length < 0 or start < 0", "length < 0"),
+    ),
 )
 
 EMBEDDING = (
@@ -86,7 +170,7 @@ EMBEDDING = (
         "embedding_not_scaled",
         "embedded tokens are not multiplied by sqrt(D)",
         ("embedding_is_scaled", "network_follows_the_formula", "language_model_follows_the_formula"),
-        edited("axis=0) * self.size**0.5, self", "axis=0), self"),
+        edited("rows * self.size**0.5", "rows"),
     ),
     Variant(
         "matrix_copied",
@@ -109,6 +193,20 @@ EMBEDDING = (
         "tokens that are not integers are rounded",
         ("misfits_of_networks_are_refused",),
         edited('        if "int" not in', '        tokens = ops.cast(tokens, "int32")\n        if "int" not in'),
+    ),
+    Variant(
+        "unsigned_tokens_refused",
+        "tokens of other dtypes than int32 are refused",
+        ("tokens_may_be_of_any_integer_dtype",),
+        edited('if "int" not in keras', 'if "int32" != keras'),
+        raises=ValueError,
+    ),
+    Variant(
+        "tokens_taken_as_they_are",
+        "rows are taken by tokens of any dtype, where TensorFlow takes by signed ones only",
+        ("tokens_may_be_of_any_integer_dtype",),
+        edited('ops.cast(tokens, "int32"), axis=0)', "tokens, axis=0)"),
+        raises=tf.errors.InvalidArgumentError,
     ),
     Variant(
         "logits_in_compute_dtype",
@@ -189,6 +287,227 @@ BLOCKS = (
     ),
 )
 
+BIRTH = (
+    Variant(
+        "blocks_start_alike",
+        "the stack is made by copying one initialised block",
+        ("networks_are_born_as_agreed",),
+        edited(
+            "            block.build(*shapes)\n",
+            "            block.build(*shapes)\n            block.set_weights(blocks[0].get_weights())\n",
+        ),
+    ),
+    Variant(
+        "embedding_starts_wide",
+        "E starts with variance 1, so that embedded tokens have variance D",
+        ("networks_are_born_as_agreed",),
+        edited("stddev=self.size**-0.5", "stddev=1.0"),
+    ),
+    Variant(
+        "embedding_starts_uniform",
+        "E starts with the right variance from a uniform distribution",
+        ("networks_are_born_as_agreed",),
+        edited(
+            "keras.initializers.RandomNormal(stddev=self.size**-0.5)",
+            "keras.initializers.RandomUniform(-((3 / self.size) ** 0.5), (3 / self.size) ** 0.5)",
+        ),
+    ),
+    Variant(
+        "queries_keys_and_values_start_alike",
+        "the kernels of keys and values start as that of the queries",
+        ("networks_are_born_as_agreed",),
+        variants.changed(*MODULES, MultiHeadAttention=PackedAttention),
+    ),
+    Variant(
+        "feed_forward_starts_narrow",
+        "the second matrix of the feed-forward starts with the fans of He's",
+        ("networks_are_born_as_agreed",),
+        edited(
+            "keras.layers.Dense(x_shape[-1], dtype", 'keras.layers.Dense(x_shape[-1], kernel_initializer="he_normal", dtype'
+        ),
+    ),
+    Variant(
+        "biases_start_at_one",
+        "the biases of the feed-forward start at 1",
+        ("networks_are_born_as_agreed",),
+        edited('activation="relu", dtype', 'activation="relu", bias_initializer="ones", dtype'),
+    ),
+)
+
+STACKS = (
+    Variant(
+        "one_block_repeated",
+        "one block stands N times in the stack, and all layers share their weights",
+        ("network_follows_the_formula", "language_model_follows_the_formula", "networks_are_born_as_agreed"),
+        edited(
+            "**options) for _ in range(size.layers)]\n        for block in blocks:",
+            "**options)] * size.layers\n        for block in blocks[:1]:",
+        ),
+    ),
+    Variant(
+        "last_encoder_block_dropped",
+        "the last of several encoder blocks is never run",
+        ("network_follows_the_formula",),
+        edited(
+            "in blocks:\n            x = block(x, mask=source",
+            "in blocks[: max(1, len(blocks) - 1)]:\n            x = block(x, mask=source",
+        ),
+    ),
+    Variant(
+        "decoder_blocks_in_reverse",
+        "the decoder's blocks run from the last to the first",
+        ("network_follows_the_formula", "language_model_follows_the_formula"),
+        edited("in blocks:\n            x = block(x, memory,", "in blocks[::-1]:\n            x = block(x, memory,"),
+    ),
+    Variant(
+        "one_cache_for_all_blocks",
+        "every block reads and writes the first block's cache",
+        ("cached_steps_equal_teacher_forcing",),
+        edited("x, cache[i] = block(x, cache=cache[i]", "x, cache[0] = block(x, cache=cache[0]"),
+    ),
+    Variant(
+        "memory_detached",
+        "the encoder does not learn from what the decoder needs",
+        ("gradient_reaches_every_weight",),
+        edited(
+            "source != PAD, training)\n\n    def encode",
+            "source != PAD, training)\n\n    def encode(self, source: Tensor, training: bool | None = None) -> Tensor:\n"
+            '        """Detached."""\n'
+            "        return ops.stop_gradient(self.attached(source, training))\n\n    def attached",
+        ),
+    ),
+    Variant(
+        "last_norm_frozen",
+        "the last LayerNorm of pre-norm is not trained",
+        ("gradient_reaches_every_weight",),
+        edited(
+            "        return [*blocks, last]", "        last.trainable = False\n        return [*blocks, last]"
+        ),
+    ),
+    Variant(
+        "length_read_while_tracing",
+        "the length of a sequence must be known while tracing",
+        ("lengths_need_not_be_known",),
+        edited("ops.arange(ops.shape(tokens)[1])", "ops.arange(tokens.shape[1])"),
+        raises=Exception,
+    ),
+)
+
+DROPOUT = (
+    Variant(
+        "dropout_after_the_norm",
+        "post-norm: dropout falls on the normalised output",
+        ("post_norm_drops_before_it_normalises",),
+        edited("norm(x + drop(sublayer(x)))", "drop(norm(x + sublayer(x)))"),
+    ),
+    Variant(
+        "dropout_of_the_sum",
+        "pre-norm: dropout falls on the stream too",
+        ("each_sublayer_drops_what_it_adds",),
+        edited("return x + drop(sublayer(norm(x)))", "return drop(x + sublayer(norm(x)))"),
+    ),
+    Variant(
+        "no_dropout_across",
+        "what the attention to the memory adds is never dropped",
+        ("each_sublayer_drops_what_it_adds", "post_norm_drops_before_it_normalises"),
+        edited("look_across, self.memory_norm, training)", "look_across, self.memory_norm, False)"),
+    ),
+    Variant(
+        "dropout_drops_whole_positions",
+        "the same entries are dropped at every position",
+        ("each_sublayer_drops_what_it_adds", "post_norm_drops_before_it_normalises"),
+        edited("keras.layers.Dropout(dropout, dtype", "keras.layers.Dropout(dropout, (None, 1, None), dtype"),
+    ),
+    Variant(
+        "dropout_not_scaled",
+        "what is kept is not divided by the chance that it is",
+        ("each_sublayer_drops_what_it_adds",),
+        edited(
+            "drop = functools.partial(self.drop, training=training)",
+            "drop = lambda y: self.drop(y, training=training) * (1 - self.dropout if training else 1)",
+        ),
+    ),
+    Variant(
+        "dropout_keeps_its_rate",
+        "the rate is taken for the chance to be kept",
+        ("each_sublayer_drops_what_it_adds", "networks_drop_in_every_block"),
+        edited("keras.layers.Dropout(dropout, dtype", "keras.layers.Dropout(1 - dropout, dtype"),
+    ),
+    Variant(
+        "dropout_without_gradient_scale",
+        "the backward pass does not multiply what is kept by 1 / (1 - rate)",
+        ("each_sublayer_drops_what_it_adds",),
+        edited(
+            "drop = functools.partial(self.drop, training=training)",
+            "drop = lambda y: y + ops.stop_gradient(self.drop(y, training=training) - y)",
+        ),
+    ),
+    Variant(
+        "attention_weights_dropped",
+        "in training weights of the attention are dropped, too",
+        ("nothing_else_is_dropped",),
+        edited(
+            "MultiHeadAttention(heads, width // heads, use_bias",
+            "MultiHeadAttention(heads, width // heads, dropout=self.dropout, use_bias",
+        ),
+    ),
+    Variant(
+        "hidden_units_dropped",
+        "in training units of the feed-forward are dropped, too",
+        ("nothing_else_is_dropped",),
+        edited(
+            "return self._around(x, self._feed_forward, self.feed_forward_norm, training)\n\n    def _around",
+            "hidden = lambda y: self.contract(self.drop(self.expand(y), training=training))\n"
+            "        return self._around(x, hidden, self.feed_forward_norm, training)\n\n    def _around",
+        ),
+    ),
+    Variant(
+        "network_never_drops",
+        "a network's rate of dropout does not reach its blocks",
+        ("networks_drop_in_every_block",),
+        edited('"dropout": size.dropout, "dtype"', '"dropout": 0.0, "dtype"'),
+    ),
+    Variant(
+        "network_always_drops",
+        "embedded tokens are dropped in inference too",
+        ("network_follows_the_formula", "language_model_follows_the_formula", "cached_steps_equal_teacher_forcing"),
+        edited("x.dtype), training=training)", "x.dtype), training=True)"),
+    ),
+    Variant(
+        "embedding_never_drops",
+        "embedded tokens are not dropped in training",
+        ("networks_drop_in_every_block",),
+        edited("x.dtype), training=training)", "x.dtype), training=False)"),
+    ),
+    Variant(
+        "encoder_always_in_training",
+        "the encoder is called with training=True whatever the caller says",
+        ("network_follows_the_formula",),
+        edited("self.encode(source, training), source", "self.encode(source, True), source"),
+    ),
+    Variant(
+        "encoder_never_in_training",
+        "the encoder's blocks are not told that it is training",
+        ("networks_drop_in_every_block",),
+        edited("mask=source != PAD, training=training)", "mask=source != PAD, training=False)"),
+    ),
+    Variant(
+        "decoding_drops",
+        "decoding steps run in training mode",
+        ("cached_steps_equal_teacher_forcing", "beams_are_those_of_a_plain_search"),
+        edited("cache=cache[i], position=position)", "cache=cache[i], position=position, training=True)"),
+    ),
+    Variant(
+        "same_dropout_in_every_call",
+        "dropout has one fixed seed for every call",
+        ("networks_drop_in_every_block", "dropout_is_for_training"),
+        edited(
+            "drop = functools.partial(self.drop, training=training)",
+            "drop = lambda y: keras.random.dropout(y, self.dropout, seed=1) if training else y",
+        ),
+    ),
+)
+
 MASKS = (
     Variant(
         "causal_mask_lost",
@@ -246,6 +565,27 @@ MASKS = (
         "every batch entry gets the mask of the first",
         ("batch_entries_do_not_mix",),
         edited("*source, mask, causal", "*source, None if mask is None else mask[:1], causal"),
+    ),
+    Variant(
+        "memory_masks_of_two_axes_only",
+        "a memory mask (B, T, S) is cut to its first row",
+        ("cross_attention_follows_the_formula",),
+        edited(
+            "project_source(memory), memory_mask)",
+            "project_source(memory), memory_mask if len(getattr(memory_mask, 'shape', ())) < 3 else memory_mask[:, 0])",
+        ),
+    ),
+    Variant(
+        "masks_of_two_axes_only",
+        "a mask (B, T, T) of a decoder block is ignored",
+        ("decoder_block_follows_the_formula",),
+        edited("*source, mask, causal", "*source, None if len(getattr(mask, 'shape', ())) == 3 else mask, causal"),
+    ),
+    Variant(
+        "memory_ignored_in_silence",
+        "a decoder block that was built without a memory accepts one and ignores it",
+        ("a_memory_is_given_where_it_is_expected",),
+        edited("if self.has_memory != (", "if self.has_memory > ("),
     ),
 )
 
@@ -306,6 +646,28 @@ LOSS = (
         "a smoothing of 1, which forgets the target, is taken",
         ("misfits_of_the_loss_are_refused",),
         edited("if not 0 <= smoothing < 1:", "if smoothing < 0:"),
+    ),
+    Variant(
+        "negative_smoothing_accepted",
+        "a smoothing of -0.1 is accepted",
+        ("misfits_of_the_loss_are_refused",),
+        edited("if not 0 <= smoothing < 1:", "if not smoothing < 1:"),
+    ),
+    Variant(
+        "log_of_softmax",
+        "log p is log(softmax(x) + 1e-9), which no mistake makes smaller than -20.7",
+        ("confident_mistakes_cost_what_they_cost",),
+        edited("log_p = ops.log_softmax(logits, axis=-1)  #", "log_p = ops.log(ops.softmax(logits) + 1e-9)  #"),
+        BOTH,
+    ),
+    Variant(
+        "logits_clipped",
+        "logits are clipped to 30 for safety, and a surer mistake has no gradient",
+        ("confident_mistakes_cost_what_they_cost",),
+        edited(
+            "log_p = ops.log_softmax(logits, axis=-1)  #", "log_p = ops.log_softmax(ops.clip(logits, -30, 30), axis=-1)  #"
+        ),
+        BOTH,
     ),
 )
 
@@ -378,7 +740,117 @@ DECODING = (
     ),
 )
 
+SEARCH = (
+    Variant(
+        "last_position_not_decoded",
+        "decoding up to exactly the last position is refused",
+        ("beams_are_those_of_a_plain_search",),
+        edited("        if length > self.max_length:", "        if length >= self.max_length:"),
+        raises=ValueError,
+    ),
+    Variant(
+        "longest_sequence_refused",
+        "as many tokens as there are positions are refused",
+        ("misfits_of_networks_are_refused", "a_networks_double_is_born_and_drops_alike"),
+        edited("(tokens.shape[1] or 0) > self.max_length", "(tokens.shape[1] or 0) >= self.max_length"),
+        raises=ValueError,
+    ),
+    Variant(
+        "end_never_at_the_last_step",
+        "at the last step END is not allowed",
+        ("beams_are_those_of_a_plain_search",),
+        edited(
+            "        parent, new, log_p = best",
+            "        last_end = ops.logical_and(i == length - 1, ops.arange(model.vocabulary) == END)\n"
+            "        of_next = ops.where(last_end, -1e9, of_next)\n        parent, new, log_p = best",
+        ),
+    ),
+    Variant(
+        "greedy_length_one_short",
+        "greedy_decode stops one token early where nothing has ended",
+        ("beams_are_those_of_a_plain_search",),
+        variants.changed(*MODULES, greedy_decode=one_token_short),
+    ),
+    Variant(
+        "start_written_again",
+        "the last token of a prompt is in the cache already, and given again",
+        ("cached_steps_equal_teacher_forcing",),
+        edited(
+            "        if before:\n            _, cache = self.step(prompt[:, :-1], 0, cache)",
+            "        if before > 1:\n            cache = self.new_cache(ops.shape(prompt)[0], before + 1 + length)\n"
+            "            _, cache = self.step(prompt, 0, cache)\n            return prompt[:, -1], before + 1, cache\n"
+            "        if before:\n            _, cache = self.step(prompt[:, :-1], 0, cache)",
+        ),
+    ),
+    Variant(
+        "prompt_cut_to_its_last_token",
+        "decoding goes on from the last token of a prompt alone",
+        ("cached_steps_equal_teacher_forcing", "beams_are_those_of_a_plain_search"),
+        edited("        if before:\n", "        if not before:\n"),
+    ),
+    Variant(
+        "stops_when_the_pool_is_full",
+        "the search stops as soon as K hypotheses have ended, though a running one may become better",
+        ("beams_are_those_of_a_plain_search",),
+        variants.changed(*MODULES, beam_decode=pool_search),
+    ),
+    Variant(
+        "penalty_of_the_present_step_sorted",
+        "hypotheses that have ended are compared as if they were as long as the others",
+        ("beams_are_those_of_a_plain_search",),
+        penalty_of_the_present_step(),
+    ),
+    Variant(
+        "ended_ones_pay_again",
+        "the length of a hypothesis that has ended still grows",
+        ("beams_are_those_of_a_plain_search",),
+        edited('written(tokens) + ops.cast(~done, "float32"), alpha)', "written(tokens) + 1.0, alpha)"),
+    ),
+    Variant(
+        "stops_with_the_first_row",
+        "the search stops when all hypotheses of one row have ended",
+        ("beams_are_those_of_a_plain_search",),
+        edited("~ops.all(ended(tokens)))", "~ops.any(ops.all(ended(tokens), axis=-1)))"),
+    ),
+)
+
 CONFIGURATION = (
+    Variant(
+        "dropout_rate_forgotten",
+        "a block's configuration lacks the rate of dropout",
+        ("a_blocks_double_is_born_and_drops_alike",),
+        edited('"dropout", "norm_first", "use_bias")', '"norm_first", "use_bias")'),
+    ),
+    Variant(
+        "norm_first_of_networks_forgotten",
+        "a network's configuration lacks norm_first",
+        ("a_networks_double_is_born_and_drops_alike",),
+        edited("**own, **self.options}", '**own, "use_bias": self.options["use_bias"]}'),
+    ),
+    Variant(
+        "max_length_forgotten",
+        "a network's configuration lacks max_length",
+        ("a_networks_double_is_born_and_drops_alike",),
+        edited('dataclasses.asdict(self.size), "max_length": self.max_length}', "dataclasses.asdict(self.size)}"),
+    ),
+    Variant(
+        "dropout_of_networks_forgotten",
+        "a network's configuration gives its size without the rate of dropout",
+        ("a_networks_double_is_born_and_drops_alike",),
+        edited(
+            '"size": dataclasses.asdict(self.size),',
+            '"size": {k: v for k, v in dataclasses.asdict(self.size).items() if k != "dropout"},',
+        ),
+    ),
+    Variant(
+        "impossible_dropout_accepted",
+        "a rate of dropout below 0 means none, and one above 1 all",
+        ("misfits_of_blocks_are_refused",),
+        edited(
+            "        self.heads, self.feed_forward, self.dropout =",
+            "        dropout = min(max(0.0, dropout), 1.0)\n        self.heads, self.feed_forward, self.dropout =",
+        ),
+    ),
     Variant(
         "vocabulary_forgotten",
         "a network cannot be built from its configuration",
@@ -394,4 +866,17 @@ CONFIGURATION = (
     ),
 )
 
-VARIANTS = (*POSITIONS, *EMBEDDING, *BLOCKS, *MASKS, *LOSS, *COUNTS, *DECODING, *CONFIGURATION)
+VARIANTS = (
+    *POSITIONS,
+    *EMBEDDING,
+    *BLOCKS,
+    *BIRTH,
+    *STACKS,
+    *DROPOUT,
+    *MASKS,
+    *LOSS,
+    *COUNTS,
+    *DECODING,
+    *SEARCH,
+    *CONFIGURATION,
+)
