@@ -116,7 +116,8 @@ class MultiHeadAttention(keras.layers.Layer):
     """Attention by several heads, each on its own projection, under the dtype policy of the layer.
 
     The weights are, in this order, kernel and bias of the projections of query, keys and values, `(D, N, H)` and
-    `(N, H)`, and of the output, `(N, H, D)` and `(D,)`: as in Keras. Masks are given explicitly; one that Keras finds
+    `(N, H)`, and of the output, `(N, H, D)` and `(D,)`: as in Keras. Kernels start from Glorot's uniform distribution,
+    each as the matrix that it is, D x N H, and biases at zero. Masks are given explicitly; one that Keras finds
     on the only argument of a self-attention is taken as that of the source.
 
     `project_query`, `project_source` and `attend` are the three steps of a call, for decoding that keeps the keys and
@@ -143,7 +144,8 @@ class MultiHeadAttention(keras.layers.Layer):
         (float64 under that policy).
 
     Raises:
-        ValueError: a size is not positive, or `block` is given together with what needs the weights whole.
+        ValueError: a size is not positive, `dropout` lies outside of [0, 1], or `block` is given together with what
+            needs the weights whole.
 
     Example:
         >>> words = np.ones((2, 5, 16), "float32")

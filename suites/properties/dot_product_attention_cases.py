@@ -16,7 +16,7 @@ from suites.implementations import NotProvided
 from suites.properties.arrays import eighths, masks
 from suites.properties.checks import check, takes, without_warnings
 from suites.properties.gradients import input_gradient
-from suites.properties.numerics import gamma, to_numpy
+from suites.properties.numerics import SMALLEST_SUBNORMAL, UNIT_ROUNDOFF, gamma, to_numpy
 from suites.properties.oracles import dot_product_attention as oracle
 from suites.subjects import Subject
 
@@ -122,23 +122,27 @@ def cases(
     causal: bool = False,
     offset: bool = False,
     scaled: bool = False,
+    sized: bool = False,
 ) -> Case:
     """Any small case in which every query attends to some position.
 
     Args:
         draw: given by Hypothesis.
-        masked: with a mask, (B, S), (B, T, S) or (B, N, T, S).
+        masked: with a mask, (B, S), (B, T, S) or (B, N, T, S), where B, N and T may be 1.
         empty: rows of that mask, and of the causal one, may be all False.
         causal: whether it is.
         offset: with one, between -2 and 3 if rows may be empty, else not negative.
         scaled: with a scale of its own.
+        sized: with values of a size of their own.
     """
     batch, steps, source, heads, head = draw(st.sampled_from(SHAPES))
-    forms = ((batch, source), (batch, steps, source), (batch, heads, steps, source))
+    forms = [(batch, source), (batch, steps, source), (batch, heads, steps, source)]
+    forms += [(1, source), (batch, 1, source), (1, heads, 1, source), (batch, 1, steps, source)]
+    value = draw(st.integers(1, 3)) if sized else head
     return Case(
         query=draw(eighths((batch, steps, heads, head), 2)),
         keys=draw(eighths((batch, source, heads, head), 2)),
-        values=draw(eighths((batch, source, heads, head), 2)),
+        values=draw(eighths((batch, source, heads, value), 2)),
         mask=draw(masks(draw(st.sampled_from(forms)), empty=empty)) if masked else None,
         causal=causal,
         offset=draw(st.integers(-2 if empty else 0, 3)) if offset else 0,
@@ -189,6 +193,13 @@ def shaped(tensor: Any, shape: tuple[int, ...], what: str) -> np.ndarray:
 def rounding(subject: Subject, case: Case, blocks: int = 1) -> oracle.Attention:
     """Bounds on the rounding errors at the subject's precision."""
     return oracle.rounding(**case.arguments, dtype=subject.compute_dtype, blocks=blocks)
+
+
+def rounding_of_blocks(subject: Subject, case: Case, block: int) -> np.ndarray:
+    """Bounds on the rounding errors of the output by blocks: all runs in float32, and is cast at the end."""
+    wide = oracle.rounding(**case.arguments, dtype="float32", blocks=-(-case.keys.shape[1] // block)).output
+    dtype = subject.compute_dtype
+    return np.asarray(wide + UNIT_ROUNDOFF[dtype] * (np.abs(case.truth.output) + wide) + SMALLEST_SUBNORMAL[dtype])
 
 
 def gradients(
@@ -256,7 +267,7 @@ def dtype_of(tensor: Any) -> str:
 
 def unseen_by_all(case: Case) -> np.ndarray:
     """The positions that no query attends to: (B, S)."""
-    return ~np.any(case.attended, axis=(1, 2))
+    return np.asarray(~np.any(case.attended, axis=(1, 2)))
 
 
 def filled(case: Case, unseen: np.ndarray, number: float) -> Case:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from hypothesis import assume
 from hypothesis import strategies as st
 from keras import ops
 
@@ -32,6 +33,7 @@ class LayerCase(Printed):
     weights: tuple[np.ndarray, ...]  # kernel and bias of query, key, value and output
     mask: np.ndarray | None = None
     causal: bool = False
+    offset: int = 0
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -48,16 +50,24 @@ class LayerCase(Printed):
     @property
     def options(self) -> dict[str, Any]:
         """The options of the call that are not left at their defaults."""
-        given = {"mask": self.mask, "causal": self.causal or None}
+        given = {"mask": self.mask, "causal": self.causal or None, "offset": self.offset or None}
         return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the oracle is called with."""
+        values = self.query if self.values is None else self.values
+        given = {"query": self.query, "values": values, "keys": values if self.keys is None else self.keys}
+        return {**given, "weights": self.weights, "mask": self.mask, "causal": self.causal, "offset": self.offset}
+
+    @property
+    def truth(self) -> oracle.Attention:
+        """Output and weights in float64."""
+        return oracle.multi_head(**self.arguments)
 
     def solution(self, dtype: str, blocks: int = 1) -> tuple[oracle.Attention, oracle.Attention]:
         """The truth, and bounds on the rounding errors in a dtype."""
-        values = self.query if self.values is None else self.values
-        keys = values if self.keys is None else self.keys
-        return oracle.multi_head(
-            self.query, values, keys, self.weights, self.mask, causal=self.causal, dtype=dtype, blocks=blocks
-        )
+        return self.truth, oracle.rounding_of_multi_head(**self.arguments, dtype=dtype, blocks=blocks)
 
 
 def weights_for(sizes: tuple[int, int, int], heads: int, head: int, seed: int) -> tuple[np.ndarray, ...]:
@@ -90,18 +100,37 @@ CROSS = LayerCase(
 """T = 2, S = 3; the sizes of query, keys and values all differ. D = N H, without which torch has no such layer."""
 
 
+VALUES_ONLY = SELF.but(values=np.array([[[1.0, 0.5, -1.0, 0.25], [-1.5, 1.0, 0.5, 2.0], [2.0, -1.0, 0.0, 1.0]]]))
+"""The values have the shape of the query, and are the keys."""
+
+
 @st.composite
-def layer_cases(draw: st.DrawFn, *, cross: bool = False) -> LayerCase:
-    """Self-attention, or attention to a source of its own with a mask; few sizes, for building takes long."""
+def layer_cases(draw: st.DrawFn, *, cross: bool = False, causal: bool = False) -> LayerCase:
+    """Self-attention, or attention to a source of its own with a mask; few sizes, for building takes long.
+
+    With `causal` it may be, and with an offset, too; and the keys may be the values.
+    """
     batch, steps, source = draw(st.sampled_from(((1, 1, 1), (1, 3, 3), (2, 2, 3))))
-    sizes = (4, 3, 1) if cross else (4, 4, 4)
-    return LayerCase(
+    keyed = cross and (not causal or draw(st.booleans()))
+    sizes = ((4, 3, 1) if keyed else (4, 4, 4)) if cross else (4, 4, 4)
+    is_causal = causal and draw(st.booleans())
+    case = LayerCase(
         query=draw(eighths((batch, steps, sizes[0]), 2)),
         values=draw(eighths((batch, source, sizes[2]), 2)) if cross else None,
-        keys=draw(eighths((batch, source, sizes[1]), 2)) if cross else None,
+        keys=draw(eighths((batch, source, sizes[1]), 2)) if keyed else None,
         weights=weights_for(sizes, 2, 2, draw(st.integers(0, 99))),
         mask=draw(masks((batch, source)) | masks((batch, steps, source))) if cross else None,
+        causal=is_causal,
+        offset=draw(st.integers(0, 2)) if is_causal else 0,
     )
+    assume(case.truth.weights.any(-1).all())  # a query with nothing to attend to is another property's
+    return case
+
+
+def transparent(size: int) -> tuple[np.ndarray, ...]:
+    """The weights of one head of this size that projects nothing."""
+    kernel, bias = np.eye(size), np.zeros(size)
+    return (*(each for _ in range(3) for each in (kernel[:, None], bias[None])), kernel[None], bias)
 
 
 def build(subject: Subject, case: LayerCase, dtype: str = "", **options: Any) -> Any:

@@ -65,13 +65,11 @@ def test_weights_follow_the_formula(subject: Subject, case: Case) -> None:
     assert_within(weights_of(subject, case), case.truth.weights, rounding(subject, case).weights, "weights")
 
 
-OTHER_SIZE = SMALL.but(values=SMALL.values[..., :1])
-
-
-def test_values_may_have_a_size_of_their_own(subject: Subject) -> None:
+@example(case=SMALL.but(values=SMALL.values[..., :1]))
+@given(case=cases(sized=True) | cases(sized=True, masked=True))
+def test_values_may_have_a_size_of_their_own(subject: Subject, case: Case) -> None:
     """The size H_v of the values need not be that of queries and keys."""
-    output = output_of(subject, OTHER_SIZE)
-    assert_within(output, OTHER_SIZE.truth.output, rounding(subject, OTHER_SIZE).output, "output")
+    assert_within(output_of(subject, case), case.truth.output, rounding(subject, case).output, "output")
 
 
 def test_scores_have_the_variance_of_one_product(subject: Subject) -> None:
@@ -317,9 +315,16 @@ def test_large_scores_do_not_leak(subject: Subject) -> None:
         query=np.full((1, 1, 1, 1), large),
         keys=np.array([-large, large]).reshape(1, 2, 1, 1),
         values=np.array([1.0, 2.0]).reshape(1, 2, 1, 1),
-        mask=np.array([[True, False]]),
     )
-    assert_equal(output_of(subject, case), np.ones((1, 1, 1, 1)), f"output with scores of -+{large**2:g}")
+    low = case.but(keys=-np.abs(case.keys), values=np.ones((1, 2, 1, 1)))
+    for by in forms(subject):
+        sizes: tuple[dict[str, int], ...] = ({},) if by == "dot_product_attention" else ({}, {"block": 1})
+        for size, masked in itertools.product(sizes, ({"mask": np.array([[True, False]])}, {"causal": True})):
+            found = output_of(subject, case.but(**masked), by=by, **size)
+            what = f"output by {by} with scores of -+{large**2:g}, {masked}, {size}"
+            assert_equal(found, np.ones((1, 1, 1, 1)), what)
+        for size in sizes:
+            assert_equal(output_of(subject, low, by=by, **size), np.ones((1, 1, 1, 1)), f"where all are -{large**2:g}")
 
 
 def test_scores_are_computed_in_float32(subject: Subject) -> None:
@@ -379,6 +384,9 @@ MISFITS: dict[str, dict[str, Any]] = {
     "a mask of numbers": {"mask": np.ones((1, 3))},
     "a mask of another length than the keys": {"mask": np.ones((1, 1), bool)},
     "a mask for another number of queries": {"mask": np.ones((1, 3, 3), bool)},
+    "a mask for another batch size": {"mask": np.ones((2, 3), bool)},
+    "a mask for another number of heads": {"mask": np.ones((1, 2, 2, 3), bool)},
+    "a mask of one axis": {"mask": np.ones(3, bool)},
 }
 
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from hypothesis import example, given
+from hypothesis import strategies as st
 from keras import ops
 
 from suites.properties.checks import check
@@ -15,12 +16,14 @@ from suites.properties.dot_product_attention_cases import INPUTS, dtype_of
 from suites.properties.dot_product_attention_layer_cases import (
     CROSS,
     SELF,
+    VALUES_ONLY,
     LayerCase,
     build,
     call,
     layer_cases,
     offers,
     run_layer,
+    transparent,
 )
 from suites.properties.gradients import input_gradient
 from suites.properties.numerics import assert_equal, assert_within, to_numpy
@@ -57,10 +60,20 @@ def test_asking_for_weights_changes_nothing(subject: Subject) -> None:
     assert_within(output, alone, bound, "output that comes with weights, against that which comes alone")
 
 
+@example(case=VALUES_ONLY)
+@example(case=SELF.but(causal=True, offset=1))
+@given(case=layer_cases(cross=True, causal=True))
+def test_layer_takes_any_options(subject: Subject, case: LayerCase) -> None:
+    """With values alone or with keys, and with a mask, causality and an offset, the output is that of the formula."""
+    truth, bound = case.solution(subject.compute_dtype)
+    assert_within(run_layer(subject, case), truth.output, bound.output, "output of the layer")
+
+
 @example(case=CROSS)
-@given(case=layer_cases(cross=True))
+@example(case=SELF.but(causal=True, offset=1))
+@given(case=layer_cases(cross=True, causal=True))
 def test_layer_by_blocks_follows_the_formula(subject: Subject, case: LayerCase) -> None:
-    """A layer that attends by blocks has the output of the formula, up to rounding."""
+    """A layer that attends by blocks has the output of the formula, up to rounding, whatever its other options are."""
     truth, bound = case.solution(subject.compute_dtype, blocks=2)
     assert_within(run_layer(subject, case, block=2), truth.output, bound.output, "output of the layer by blocks")
 
@@ -74,12 +87,6 @@ def test_order_of_the_heads_is_irrelevant(subject: Subject, case: LayerCase) -> 
     reverse = case.but(weights=(*inner, output[0][::-1], output[1]))
     bound = 2 * case.solution(subject.compute_dtype)[1].output
     assert_within(run_layer(subject, reverse), run_layer(subject, case), bound, "output with the heads reversed")
-
-
-def transparent(size: int) -> tuple[np.ndarray, ...]:
-    """The weights of one head of this size that projects nothing."""
-    kernel, bias = np.eye(size), np.zeros(size)
-    return (*(each for _ in INPUTS for each in (kernel[:, None], bias[None])), kernel[None], bias)
 
 
 def test_dropout_acts_on_the_weights(subject: Subject) -> None:
@@ -98,11 +105,13 @@ def test_dropout_acts_on_the_weights(subject: Subject) -> None:
     assert_within(passed, np.where(dropped, 0, 2 * truth.output), 2 * bound.output, "output in training")
 
 
-def test_decoding_with_a_cache_equals_the_whole(subject: Subject) -> None:
+@example(options={})
+@given(options=st.sampled_from(({}, {"block": 2})))
+def test_decoding_with_a_cache_equals_the_whole(subject: Subject, options: dict[str, Any]) -> None:
     """Position by position, with the projected keys and values of those before, the outputs are those of the whole."""
     case = SELF.but(causal=True)
-    whole, bound = run_layer(subject, case), 2 * case.solution(subject.compute_dtype)[1].output
-    layer, words = build(subject, case), ops.cast(case.query, "float32")
+    whole, bound = run_layer(subject, case), 2 * case.solution(subject.compute_dtype, blocks=2)[1].output
+    layer, words = build(subject, case, **options), ops.cast(case.query, "float32")
     for name in ("project_query", "project_source", "attend"):
         if not hasattr(layer, name):
             subject.__getattr__(f"MultiHeadAttention.{name}")
@@ -184,9 +193,14 @@ def test_no_gradient_reaches_the_future(subject: Subject) -> None:
 
 @pytest.mark.structure
 def test_contradictions_are_refused(subject: Subject) -> None:
-    """No heads, dropout by blocks, and weights by blocks are answered with ValueError."""
+    """Sizes of 0, rates outside of [0, 1], dropout by blocks, and weights by blocks are answered with ValueError."""
     attempts = {
         "no heads": lambda: subject.MultiHeadAttention(0, 2),
+        "heads of no size": lambda: subject.MultiHeadAttention(2, 0),
+        "a dropout of -0.1": lambda: subject.MultiHeadAttention(2, 2, dropout=-0.1),
+        "a dropout of 1.5": lambda: subject.MultiHeadAttention(2, 2, dropout=1.5),
+        "a dropout that is no number": lambda: subject.MultiHeadAttention(2, 2, dropout=float("nan")),
+        "blocks of nothing": lambda: subject.MultiHeadAttention(2, 2, block=0),
         "dropout on weights that are never whole": lambda: subject.MultiHeadAttention(2, 2, dropout=0.5, block=2),
         "weights that are never whole": lambda: call(
             build(subject, SELF, block=2), SELF.inputs, return_attention_scores=True

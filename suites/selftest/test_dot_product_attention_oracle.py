@@ -102,6 +102,6 @@ def test_oracle_equals_torch_multi_head() -> None:
         module.out_proj.weight.copy_(torch.tensor(weights[6].reshape(heads * head, size).T))
         module.out_proj.bias.copy_(torch.tensor(weights[7]))
         output, shares = module(*map(torch.tensor, (query, source, source)), average_attn_weights=False)
-    truth, _ = oracle.multi_head(query, source, source, weights, dtype="float64")
+    truth = oracle.multi_head(query, source, source, weights)
     assert_allclose(output.numpy(), truth.output, rtol=0, atol=1e-12)
     assert_allclose(shares.numpy(), truth.weights, rtol=0, atol=1e-12)

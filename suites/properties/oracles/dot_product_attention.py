@@ -125,24 +125,38 @@ def multi_head(
     keys: np.ndarray,
     weights: Sequence[np.ndarray],
     mask: np.ndarray | None = None,
-    *,
-    causal: bool = False,
-    dtype: str,
-    blocks: int = 1,
-) -> tuple[Attention, Attention]:
-    """The truth about multi-head attention, and bounds on the errors when every step is taken in `dtype`.
+    **options: Any,
+) -> Attention:
+    """The truth about multi-head attention, in float64 (or complex).
 
     Query `(B, T, D)`, values `(B, S, D_v)` and keys `(B, S, D_k)` meet `weights`: kernel and bias of the projections of
-    query, keys, values and output, in Keras's shapes. The other arguments are those of `attention` and `rounding`.
+    query, keys, values and output, in Keras's shapes. Options are those of `attention`.
     """
+    q, k, v = (
+        np.tensordot(each, weights[i], 1) + weights[i + 1] for each, i in ((query, 0), (keys, 2), (values, 4))
+    )
+    truth = attention(q, k, v, mask, **options)
+    return Attention(np.tensordot(truth.output, weights[6], 2) + weights[7], truth.weights)
+
+
+def rounding_of_multi_head(
+    query: np.ndarray,
+    values: np.ndarray,
+    keys: np.ndarray,
+    weights: Sequence[np.ndarray],
+    mask: np.ndarray | None = None,
+    *,
+    dtype: str,
+    blocks: int = 1,
+    **options: Any,
+) -> Attention:
+    """Bounds on the errors of `multi_head` when every step is taken in `dtype`; see `rounding` for the blocks."""
     q, q_error = projected(query, weights[0], weights[1], 1, dtype)
     k, k_error = projected(keys, weights[2], weights[3], 1, dtype)
     v, v_error = projected(values, weights[4], weights[5], 1, dtype)
-    truth = attention(q, k, v, mask, causal=causal)
-    errors = (q_error, k_error, v_error)
-    bound = rounding(q, k, v, mask, causal=causal, dtype=dtype, errors=errors, blocks=blocks)
-    output, error = projected(truth.output, weights[6], weights[7], 2, dtype, bound.output)
-    return Attention(output, truth.weights), Attention(error, bound.weights)
+    bound = rounding(q, k, v, mask, **options, dtype=dtype, errors=(q_error, k_error, v_error), blocks=blocks)
+    _, error = projected(attention(q, k, v, mask, **options).output, weights[6], weights[7], 2, dtype, bound.output)
+    return Attention(error, bound.weights)
 
 
 def gradient(arguments: Mapping[str, Any], cotangent: np.ndarray, name: str) -> np.ndarray:
