@@ -23,7 +23,9 @@ def assert_born(array: np.ndarray, law: Law, what: str) -> None:
     check(reach <= law.limit * (1 + 2.0**-20), f"{what} is born up to {reach:.4g}, its limit is {law.limit:.4g}")
     low, high = law.mean_square_between(n)
     square = (drawn**2).mean()
-    check(low <= square <= high, f"{what} is born with a mean square of {square:.4g}, outside of {low:.4g} to {high:.4g}")
+    check(
+        low <= square <= high, f"{what} is born with a mean square of {square:.4g}, outside of {low:.4g} to {high:.4g}"
+    )
     # Dvoretzky, Kiefer and Wolfowitz 1956, with the constant of Massart 1990: P(distance > d) <= 2 exp(-2 n d^2).
     distance = np.abs(law.cumulative(drawn) - (np.arange(n) + 0.5) / n).max() - 0.5 / n
     most = math.sqrt(math.log(2 / FALSE_ALARM) / (2 * n))
@@ -34,4 +36,6 @@ def assert_apart(arrays: Mapping[str, np.ndarray]) -> None:
     """Fail if two arrays of as many numbers are born alike."""
     __tracebackhide__ = True
     for (one, a), (other, b) in itertools.combinations(arrays.items(), 2):
-        check(a.size != b.size or not np.array_equal(np.sort(a.ravel()), np.sort(b.ravel())), f"{one} is born as {other}")
+        check(
+            a.size != b.size or not np.array_equal(np.sort(a.ravel()), np.sort(b.ravel())), f"{one} is born as {other}"
+        )

@@ -61,6 +61,7 @@ def test_asking_for_weights_changes_nothing(subject: Subject) -> None:
 
 
 @example(case=VALUES_ONLY)
+@example(case=CROSS.but(causal=True))
 @example(case=SELF.but(causal=True, offset=1))
 @given(case=layer_cases(cross=True, causal=True))
 def test_layer_takes_any_options(subject: Subject, case: LayerCase) -> None:

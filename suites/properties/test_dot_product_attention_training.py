@@ -28,6 +28,7 @@ from suites.properties.gradients import weight_gradients
 from suites.properties.numerics import assert_equal, assert_within, float64, gamma, to_numpy
 from suites.properties.oracles import dot_product_attention as oracle
 from suites.properties.oracles.initialization import FALSE_ALARM
+from suites.properties.tracing import traced
 from suites.subjects import Subject
 
 
@@ -90,9 +91,7 @@ def test_gradient_in_training_follows_what_is_dropped(subject: Subject) -> None:
     )
     # Kernels of query and keys, at the identity: their gradients are those to the projections, times the inputs.
     dropped = FACTOR * (to_numpy(y) != 0) * cotangent
-    arguments = {
-        name: array[:, :, None] for name, array in zip(INPUTS, (ROWS.query, KEYS, ROWS.values), strict=True)
-    }
+    arguments = {name: array[:, :, None] for name, array in zip(INPUTS, (ROWS.query, KEYS, ROWS.values), strict=True)}
     for name, slope in zip(("query", "keys"), slopes, strict=True):
         to_projection = oracle.gradient(arguments, dropped[:, :, None], name)[:, :, 0]  # (B, T or S, H)
         inputs = ROWS.query if name == "query" else KEYS
@@ -113,7 +112,9 @@ def test_gradient_reaches_every_weight(subject: Subject, case: LayerCase) -> Non
         layer = build(subject, case, "float64")
         check(len(layer.trainable_weights) == len(case.weights), f"{len(layer.trainable_weights)} weights are trained")
         cotangent = np.arange(case.query.size).reshape(case.query.shape) % 7 - 3.0
-        _, found = weight_gradients(lambda: call(layer, case.inputs, **case.options), layer.weights, lambda _: cotangent)
+        _, found = weight_gradients(
+            lambda: call(layer, case.inputs, **case.options), layer.weights, lambda _: cotangent
+        )
         found = [np.zeros(w.shape) if f is None else to_numpy(f) for w, f in zip(case.weights, found, strict=True)]
     for i, (weight, slope) in enumerate(zip(case.weights, found, strict=True)):
         direction = np.random.default_rng(i).choice((-1.0, 1.0), weight.shape)
@@ -121,7 +122,9 @@ def test_gradient_reaches_every_weight(subject: Subject, case: LayerCase) -> Non
         truth = np.sum(cotangent * case.but(weights=moved).truth.output).imag / 1e-30
         # A sum of products of up to six numbers: a cotangent (3 at most), inputs (2), weights (1/2) and their slopes.
         size = cotangent.size * weight.size * 3 * 2**4
-        assert_within(np.sum(slope * direction), np.asarray(truth), size * gamma(256, "float64"), f"slope of weight {i}")
+        assert_within(
+            np.sum(slope * direction), np.asarray(truth), size * gamma(256, "float64"), f"slope of weight {i}"
+        )
 
 
 # Configurations
@@ -170,11 +173,12 @@ def test_a_model_of_any_length_follows_the_formula(subject: Subject, options: di
     with quiet():
         model = keras.Model(words, layer(words, causal=True))
     check(model.output_shape == (None, None, 4), f"shape {model.output_shape}, expected (None, None, 4)")
+    compiled = traced(model, unknown=(0, 1))
     for length in (3, 1, 2):
         case = SELF.but(query=SELF.query[:, :length], causal=True)
         truth, bound = case.solution(subject.compute_dtype, blocks=2)
         with quiet():
-            found = model.predict(case.query.astype("float32"), verbose=0)
+            found = compiled(ops.convert_to_tensor(case.query, "float32"))
         assert_within(found, truth.output, bound.output, f"output of length {length}")
 
 

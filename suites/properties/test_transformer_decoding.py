@@ -114,7 +114,11 @@ def test_all_beams_find_the_best(subject: Subject, search: Search) -> None:
 @example(search=search_of(29, 5, 0.6, length=1))
 @given(
     search=st.builds(
-        search_of, st.integers(0, 40), st.integers(1, 4), st.sampled_from((-1.0, 0.0, 0.6, 4.0)), st.sampled_from((1, 3))
+        search_of,
+        st.integers(0, 40),
+        st.integers(1, 4),
+        st.sampled_from((-1.0, 0.0, 0.6, 4.0)),
+        st.sampled_from((1, 3)),
     )
 )
 def test_beams_are_those_of_a_plain_search(subject: Subject, search: Search) -> None:

@@ -19,6 +19,7 @@ from suites.properties.gradients import weight_gradients
 from suites.properties.numerics import assert_equal, assert_within, float64, gamma, to_numpy
 from suites.properties.oracles import transformer as oracle
 from suites.properties.oracles.initialization import FALSE_ALARM, Law
+from suites.properties.tracing import traced
 from suites.properties.transformer_block_cases import CROSS, ENCODER, BlockCase, block_of, run_block
 from suites.properties.transformer_cases import (
     PAIRS,
@@ -26,6 +27,7 @@ from suites.properties.transformer_cases import (
     WORDS,
     WORDS_DEEP,
     NetworkCase,
+    as_tensor,
     network_of,
     quiet,
     refuse,
@@ -162,7 +164,9 @@ def test_networks_drop_in_every_block(subject: Subject, case: NetworkCase) -> No
         for run in runs:
             first, second = (_zero_rows(run(training=True)) for _ in range(2))
             off, where = math.sqrt(math.log(2 / FALSE_ALARM) / (2 * first.size)), f"of {name}'s block {block}"
-            check(abs(first.mean() - chance) <= off, f"{first.mean():.3f} {where} is dropped whole, expected {chance:.3f}")
+            check(
+                abs(first.mean() - chance) <= off, f"{first.mean():.3f} {where} is dropped whole, expected {chance:.3f}"
+            )
             check((first != second).any(), f"what two calls drop {where} is the same")
             check(not _zero_rows(run(training=False)).any(), f"something {where} is dropped in inference")
 
@@ -257,12 +261,12 @@ def test_lengths_need_not_be_known(subject: Subject, case: NetworkCase) -> None:
     tokens = [keras.Input((None,), dtype="int32") for _ in range(2 if case.source else 1)]
     with quiet():
         model = keras.Model(tokens, network(tuple(tokens) if case.source else tokens[0]))
+    compiled = traced(lambda *given: model(list(given)), unknown=(0, 1))
     shape = (None, None, case.vocabulary)
     check(model.output_shape == shape, f"shape {model.output_shape}, expected {shape}")
     for length in (1, len(case.target[0])):
         short = case.but(target=tuple(row[:length] for row in case.target))
         truth = short.truth(subject.compute_dtype)
-        given = [np.array(each, np.int32) for each in (case.source, short.target) if each]
         with quiet():
-            found = model.predict(given, verbose=0)
+            found = compiled(*(as_tensor(np.array(each, np.int32)) for each in (case.source, short.target) if each))
         assert_within(found, truth.value, truth.error, f"logits of length {length}")

@@ -16,9 +16,6 @@ FLOAT32_SCALE = KnownDefect("The default scale, `H ** -0.5`, is rounded to float
 KNOWN_DEFECTS = {
     "gradient_with_options_follows_the_formula": FLOAT32_SCALE,
     "gradient_reaches_every_weight": FLOAT32_SCALE,
-    "layer_is_born_as_agreed": KnownDefect(
-        "Glorot's fans are those of a convolution: of a kernel (D, N, H) the first axis is taken for one of space."
-    ),
     "contradictions_are_refused": KnownDefect("A dropout of less than 0, or NaN, is taken for none."),
     "mask_of_the_input_is_taken": KnownDefect(
         "The mask that Keras finds counts for the queries, too: a padded one, all of whose scores are masked then, "

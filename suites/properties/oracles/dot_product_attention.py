@@ -132,9 +132,7 @@ def multi_head(
     Query `(B, T, D)`, values `(B, S, D_v)` and keys `(B, S, D_k)` meet `weights`: kernel and bias of the projections of
     query, keys, values and output, in Keras's shapes. Options are those of `attention`.
     """
-    q, k, v = (
-        np.tensordot(each, weights[i], 1) + weights[i + 1] for each, i in ((query, 0), (keys, 2), (values, 4))
-    )
+    q, k, v = (np.tensordot(each, weights[i], 1) + weights[i + 1] for each, i in ((query, 0), (keys, 2), (values, 4)))
     truth = attention(q, k, v, mask, **options)
     return Attention(np.tensordot(truth.output, weights[6], 2) + weights[7], truth.weights)
 

@@ -19,6 +19,7 @@ BOTH = ("float32", "mixed_float16")
 
 
 changed = functools.partial(variants.changed, _scores, _blockwise, reference)
+edited = functools.partial(variants.edited, _scores, _blockwise, reference)
 
 
 def layer(**methods: Callable[..., Any]) -> ModuleType:
@@ -315,6 +316,37 @@ def weights_in_half(own: Any, self: Any, *arguments: Any, **options: Any) -> Any
     """Attention weights are returned in the compute dtype."""
     found = own(self, *arguments, **options)
     return (found[0], ops.cast(found[1], self.compute_dtype)) if isinstance(found, tuple) else found
+
+
+# By what is returned, dropped, and trained
+
+DROPPED = "dropout=lambda weights: self.dropout(weights, training=training),"
+
+
+def with_dropout(expression: str) -> ModuleType:
+    """The reference whose layer passes its weights through this."""
+    return edited(old=DROPPED, new=f"dropout=lambda weights: {expression},")
+
+
+def drawn(expression: str) -> ModuleType:
+    """The reference whose kernels are drawn by this."""
+    return edited(old="keras.initializers.GlorotUniform()(matrix, dtype)", new=expression)
+
+
+def sentinel(number: float) -> ModuleType:
+    """By blocks, this number stands for what is masked, and for nothing yet."""
+    place = "@dataclass(frozen=True)\nclass Blocks"
+    return edited(old=place, new=f"LOWEST_SCORE = {number}\n\n\n{place}")
+
+
+def without(name: str) -> ModuleType:
+    """The reference whose layer forgets an option in its configuration."""
+    return layer(get_config=lambda own, self: {k: v for k, v in own(self).items() if k != name})
+
+
+def clamped(own: Any, *arguments: Any, dropout: Any, **others: Any) -> None:
+    """What is no rate is brought into the range of rates."""
+    own(*arguments, dropout=min(max(0.0, dropout), 1.0), **others)
 
 
 FORMULA = ("output_follows_the_formula", "mask_and_scale_follow_the_formula", "weights_follow_the_formula")
@@ -648,6 +680,257 @@ VARIANTS = (
             __init__=lambda own, *arguments, dropout, block, **others: own(
                 *arguments, dropout=0.0 if block else dropout, block=block, **others
             )
+        ),
+    ),
+    Variant(
+        "finite_sentinel_by_blocks",
+        "by blocks -5e4 stands for what is masked: a row whose scores all lie below it gives zeros",
+        ("large_scores_do_not_leak",),
+        sentinel(-5e4),
+    ),
+    Variant(
+        "finite_sentinel_by_blocks_1e9",
+        "by blocks -1e9 stands for what is masked",
+        ("large_scores_do_not_leak",),
+        sentinel(-1e9),
+        ("float32", "mixed_bfloat16"),
+    ),
+    Variant(
+        "weights_after_dropout",
+        "in training the returned weights are those after dropout",
+        ("dropout_is_anew_and_at_its_rate",),
+        edited(old="(output, attending_rows(weights, allowed))", new="(output, attending_rows(passed, allowed))"),
+    ),
+    Variant(
+        "dropout_backward_factor",
+        "the backward pass of dropout multiplies by the rate in place of dividing by 1 - rate",
+        ("gradient_in_training_follows_what_is_dropped",),
+        with_dropout(
+            "(lambda kept, c: weights * kept * c + ops.stop_gradient(weights * kept * (1 - c)))(self.dropout("
+            "ops.ones_like(weights), training=training), self.dropout.rate * (1 - self.dropout.rate) if training else 1)"
+        ),
+    ),
+    Variant(
+        "dropout_not_in_the_gradient",
+        "the backward pass knows nothing of what was dropped",
+        ("gradient_in_training_follows_what_is_dropped",),
+        with_dropout("weights + ops.stop_gradient(self.dropout(weights, training=training) - weights)"),
+    ),
+    Variant(
+        "dropout_drops_the_same_in_every_step",
+        "dropout has a seed of its own for every call",
+        ("dropout_is_anew_and_at_its_rate",),
+        with_dropout("keras.random.dropout(weights, self.dropout.rate, seed=1) if training else weights"),
+    ),
+    Variant(
+        "dropout_drops_whole_rows",
+        "a query's weights are dropped together",
+        ("dropout_is_anew_and_at_its_rate", "dropout_acts_on_the_weights"),
+        with_dropout("weights * self.dropout(ops.ones_like(weights[..., :1]), training=training)"),
+    ),
+    Variant(
+        "dropout_keeps_its_rate",
+        "the rate is taken for the chance to be kept",
+        ("dropout_is_anew_and_at_its_rate",),
+        with_dropout(
+            "keras.random.dropout(weights, 1 - self.dropout.rate, seed=self.dropout.seed_generator)"
+            " if training and self.dropout.rate else weights"
+        ),
+    ),
+    Variant(
+        "training_needs_weights",
+        "dropout is off where weights are asked for",
+        ("dropout_is_anew_and_at_its_rate",),
+        with_dropout("self.dropout(weights, training=training and not return_attention_scores)"),
+    ),
+    Variant(
+        "impossible_rates_accepted",
+        "a rate of dropout that is negative, above 1, or NaN is clamped",
+        ("contradictions_are_refused",),
+        layer(__init__=clamped),
+    ),
+    Variant(
+        "fans_of_a_packed_matrix",
+        "Glorot's fans are those of Q, K and V packed in one matrix (D, 3 N H)",
+        ("layer_is_born_as_agreed",),
+        drawn("keras.initializers.GlorotUniform()((matrix[0], 3 * matrix[1]), dtype)[:, : matrix[1]]"),
+    ),
+    Variant(
+        "all_projections_start_alike",
+        "one seeded initializer serves queries, keys and values",
+        ("layer_is_born_as_agreed",),
+        drawn("keras.initializers.GlorotUniform(seed=1)(matrix, dtype)"),
+    ),
+    Variant(
+        "kernels_start_normal",
+        "kernels start with Glorot's variance from a normal distribution",
+        ("layer_is_born_as_agreed",),
+        drawn("keras.initializers.GlorotNormal()(matrix, dtype)"),
+    ),
+    Variant(
+        "kernels_start_at_zero",
+        "kernels start at zero, and never leave it",
+        ("layer_is_born_as_agreed",),
+        drawn("ops.zeros(matrix, dtype)"),
+    ),
+    Variant(
+        "biases_start_at_one",
+        "biases start at ones",
+        ("layer_is_born_as_agreed",),
+        edited(old='initializer="zeros", name', new='initializer="ones", name'),
+    ),
+    Variant(
+        "query_bias_frozen",
+        "the bias of the queries is not trained",
+        ("gradient_reaches_every_weight",),
+        edited(
+            old='self._weights("query", (size,), heads)',
+            new='self._weights("query", (size,), heads)\n        self.query_bias.trainable = False',
+        ),
+    ),
+    Variant(
+        "key_kernel_detached",
+        "no gradient reaches the kernel of the keys",
+        ("gradient_reaches_every_weight", "gradient_in_training_follows_what_is_dropped"),
+        edited(
+            old="self._project(keys, self.key_kernel,", new="self._project(keys, ops.stop_gradient(self.key_kernel),"
+        ),
+    ),
+    Variant(
+        "offset_lost_by_blocks_in_the_layer",
+        "the layer forgets the offset where it attends by blocks",
+        ("layer_by_blocks_follows_the_formula", "decoding_with_a_cache_equals_the_whole"),
+        edited(old="block=self.block, **options)", new="block=self.block, causal=causal)"),
+        BOTH,
+    ),
+    Variant(
+        "causal_lost_beside_a_mask",
+        "the layer forgets causality where there is a mask",
+        ("layer_takes_any_options",),
+        edited(old='{"causal": causal, "offset"', new='{"causal": causal and mask is None, "offset"'),
+    ),
+    Variant(
+        "mask_lost_beside_causality",
+        "the mask is forgotten where attention is causal",
+        ("options_together_follow_the_formula", "gradient_with_options_follows_the_formula"),
+        edited(
+            old="triangle[None, None] if allowed is None else ops.logical_and(allowed, triangle)",
+            new="triangle[None, None]",
+        ),
+        BOTH,
+    ),
+    Variant(
+        "keys_default_to_the_query",
+        "keys are the query where values alone are given",
+        ("layer_takes_any_options",),
+        edited(
+            old="query if values is None else values, keys)\n        return self.attend",
+            new="query if values is None else values, query if keys is None else keys)\n        return self.attend",
+        ),
+        BOTH,
+    ),
+    Variant(
+        "values_of_the_keys_size_by_blocks",
+        "by blocks the output is made in the size of the keys",
+        ("blockwise_follows_the_formula",),
+        edited(old="ops.shape(source.values)[3]", new="ops.shape(source.keys)[3]"),
+    ),
+    Variant(
+        "sums_by_blocks_in_half",
+        "by blocks the running sum of values is kept in float16",
+        ("blockwise_follows_the_formula",),
+        edited(
+            old="summed * shrink + ops.matmul(powers, values)",
+            new='ops.cast(ops.cast(summed * shrink + ops.matmul(powers, values), "float16"), summed.dtype)',
+        ),
+        HALF,
+    ),
+    Variant(
+        "weights_by_blocks_in_half",
+        "by blocks the powers are rounded to float16 before they meet the values",
+        ("blockwise_follows_the_formula",),
+        edited(
+            old="ops.matmul(powers, values)",
+            new='ops.matmul(ops.cast(ops.cast(powers, "float16"), powers.dtype), values)',
+        ),
+        HALF,
+    ),
+    Variant(
+        "keras_mask_not_taken",
+        "the mask that Keras finds on the argument of a self-attention is not taken",
+        ("mask_of_the_input_is_taken",),
+        layer(__call__=lambda own, self, query, *arguments, **options: own(self, query * 1.0, *arguments, **options)),
+    ),
+    Variant(
+        "keras_mask_goes_on",
+        "the mask of the query goes on with the output",
+        ("mask_of_the_input_is_taken",),
+        layer(compute_mask=lambda own, self, query, previous_mask=None: previous_mask),  # noqa: ARG005
+    ),
+    Variant(
+        "block_forgotten",
+        "the configuration lacks the block",
+        ("a_layers_double_is_born_and_drops_alike",),
+        without("block"),
+    ),
+    Variant(
+        "use_bias_forgotten",
+        "the configuration does not say that there are no biases",
+        ("a_layers_double_is_born_and_drops_alike",),
+        without("use_bias"),
+    ),
+    Variant(
+        "broadcast_masks_refused",
+        "a mask whose N, B or T is 1 where there are more is refused",
+        ("mask_and_scale_follow_the_formula", "options_together_follow_the_formula"),
+        edited(old='if size is None or (name == "mask" and letter != "S" and size == 1):', new="if size is None:"),
+        raises=ValueError,
+    ),
+    Variant(
+        "offset_must_be_an_integer",
+        "an offset that is a tensor fails in a graph",
+        ("offset_may_be_a_tensor",),
+        edited(old="ops.arange(length) + offset", new="ops.arange(length) + int(offset)"),
+        raises=TypeError,
+    ),
+    Variant(
+        "offset_read_while_tracing",
+        "a graph keeps the offset of the first call",
+        ("offset_may_be_a_tensor",),
+        positions(lambda mask, causal, offset: {"offset": offset if isinstance(offset, int) else 1}),  # noqa: ARG005
+    ),
+    Variant(
+        "length_must_be_known",
+        "the number of keys must be known while tracing",
+        ("lengths_need_not_be_known", "a_model_of_any_length_follows_the_formula"),
+        edited(old="ops.shape(query)[1], 0, ops.shape(keys)[1])", new="query.shape[1], 0, keys.shape[1])"),
+        raises=Exception,
+    ),
+    Variant(
+        "length_must_be_known_by_blocks",
+        "by blocks the number of keys must be known while tracing",
+        ("lengths_need_not_be_known", "a_model_of_any_length_follows_the_formula"),
+        edited(old="source = ops.shape(self.keys)[2]", new="source = self.keys.shape[2]"),
+        raises=TypeError,
+    ),
+    Variant(
+        "dtype_of_the_query",
+        "the output has the query's dtype, not the common one",
+        ("common_dtype_comes_out",),
+        changed(common_dtypes=lambda *tensors: _scores.common_dtypes(tensors[0])),
+    ),
+    Variant(
+        "values_rounded_to_the_querys_dtype",
+        "the values are rounded to the query's dtype on their way",
+        ("common_dtype_comes_out",),
+        function(lambda query, values, **_: {"values": ops.cast(ops.cast(values, query.dtype), values.dtype)}),
+    ),
+    Variant(
+        "float64_in_float32",
+        "scores and softmax run in float32 under float64 too",
+        ("float64_stays_float64", "gradient_follows_the_formula"),
+        changed(
+            common_dtypes=lambda *tensors: (_scores.common_dtypes(*tensors)[0], "float32"),
         ),
     ),
 )

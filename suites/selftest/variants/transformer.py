@@ -53,7 +53,9 @@ def pool_search(model: Any, source: Any, length: int, beams: int = 4, alpha: flo
             for total, written in running:
                 log_p = np.asarray(ops.log_softmax(model(np.array([[*row, *written]], np.int32))[0, -1]))
                 grown += [(total + log_p[k], (*written, k)) for k in range(1, model.vocabulary)]
-            grown = sorted(grown, key=lambda each: -each[0] / reference.length_penalty(len(each[1]), alpha))[: 2 * beams]
+            grown = sorted(grown, key=lambda each: -each[0] / reference.length_penalty(len(each[1]), alpha))[
+                : 2 * beams
+            ]
             pool += [each for each in grown if each[1][-1] == reference.END]
             running = [each for each in grown if each[1][-1] != reference.END][:beams]
             if len(pool) >= beams:
@@ -323,7 +325,8 @@ BIRTH = (
         "the second matrix of the feed-forward starts with the fans of He's",
         ("networks_are_born_as_agreed",),
         edited(
-            "keras.layers.Dense(x_shape[-1], dtype", 'keras.layers.Dense(x_shape[-1], kernel_initializer="he_normal", dtype'
+            "keras.layers.Dense(x_shape[-1], dtype",
+            'keras.layers.Dense(x_shape[-1], kernel_initializer="he_normal", dtype',
         ),
     ),
     Variant(
@@ -380,9 +383,7 @@ STACKS = (
         "last_norm_frozen",
         "the last LayerNorm of pre-norm is not trained",
         ("gradient_reaches_every_weight",),
-        edited(
-            "        return [*blocks, last]", "        last.trainable = False\n        return [*blocks, last]"
-        ),
+        edited("        return [*blocks, last]", "        last.trainable = False\n        return [*blocks, last]"),
     ),
     Variant(
         "length_read_while_tracing",
@@ -665,7 +666,8 @@ LOSS = (
         "logits are clipped to 30 for safety, and a surer mistake has no gradient",
         ("confident_mistakes_cost_what_they_cost",),
         edited(
-            "log_p = ops.log_softmax(logits, axis=-1)  #", "log_p = ops.log_softmax(ops.clip(logits, -30, 30), axis=-1)  #"
+            "log_p = ops.log_softmax(logits, axis=-1)  #",
+            "log_p = ops.log_softmax(ops.clip(logits, -30, 30), axis=-1)  #",
         ),
         BOTH,
     ),
