@@ -16,7 +16,8 @@ and a value. Projecting the keys and the queries apart costs B (S D_k + T D_q) U
 (B, T, S, U) tensor, kept for the gradient: the memory that dot-product attention does not pay.
 
 Deviations from the paper: keys may differ from the values (there both are the encoder's annotations); the source may be
-masked; W_q, W_k and v start from Glorot's uniform distribution (there W from a narrow Gaussian and v from zero).
+masked; W_q, W_k and v start from Glorot's uniform distribution, v as if it led from U to U units (there W start from a
+narrow Gaussian, and v from zero).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from keras import ops
 from suites.implementations import NotProvided
 from suites.properties.arrays import eighths, masks
 from suites.properties.checks import check, takes, without_warnings
-from suites.properties.gradients import input_gradient
+from suites.properties.gradients import input_gradient, weight_gradients
 from suites.properties.numerics import to_numpy
 from suites.properties.oracles import additive_attention as oracle
 from suites.subjects import Subject
@@ -177,8 +177,9 @@ def attend_by_function(subject: Subject, case: Case, *, dtype: str = "", **repla
     """Context and weights of the pure function, with inputs in the compute dtype and kernels in float32 or more."""
     __tracebackhide__ = True
     compute = (dtype or subject.precision).removeprefix("mixed_")
-    inputs = {name: as_tensor(value, compute) for name, value in {**case.inputs, **replaced}.items()}
-    kernels = {name: as_tensor(array, dtype or "float32") for name, array in case.kernels.items()}
+    given = {name: replaced.get(name, array) for name, array in (case.inputs | case.kernels).items()}
+    inputs = {name: as_tensor(given[name], compute) for name in case.inputs}
+    kernels = {name: as_tensor(given[name], dtype or "float32") for name in case.kernels}
     with quiet():
         return subject.additive_attention(**inputs, **kernels)
 
@@ -258,3 +259,24 @@ def gradient(subject: Subject, case: Case, name: str, cotangent: np.ndarray, *, 
     at = getattr(case, name)
     found = input_gradient(context, ops.convert_to_tensor(at, dtype=dtype or "float32"), cotangent)
     return np.zeros(at.shape) if found is None else to_numpy(found)
+
+
+def kernel_gradients(subject: Subject, case: Case, cotangent: np.ndarray, *, dtype: str = "") -> dict[str, np.ndarray]:
+    """Gradients of `sum(cotangent * context)` with respect to the kernels and the scale; zero where unconnected."""
+    __tracebackhide__ = True
+    if subject.provides("AdditiveAttention"):
+        layer = build(subject, case, contract=bool(dtype), dtype=dtype)
+        weights = layer.weights
+        _, found = weight_gradients(lambda: call(layer, **case.inputs), weights, lambda _: cotangent)
+    else:
+        weights = [as_tensor(array, dtype or "float32") for array in case.kernels.values()]
+
+        def context(kernel: Any, name: str) -> Any:
+            return attend_by_function(subject, case, dtype=dtype, **{name: kernel})[0]
+
+        found = [
+            input_gradient(functools.partial(context, name=name), kernel, cotangent)
+            for name, kernel in zip(case.kernels, weights, strict=True)
+        ]
+    arrays = [np.zeros(w.shape) if each is None else to_numpy(each) for each, w in zip(found, weights, strict=True)]
+    return dict(zip(case.kernels, arrays, strict=False))

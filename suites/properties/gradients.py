@@ -41,7 +41,7 @@ def input_gradient(function: Callable[[Any], Any], x: Any, upstream: Any) -> Any
 
 
 def weight_gradients(function: Callable[[], Any], weights: Sequence[Any], upstream: Callable[[Any], Any]) -> Any:
-    """y = ``function()``, and dL/dw for each of these Keras variables where dL/dy = ``upstream(y)``.
+    """Y = ``function()``, and dL/dw for each of these Keras variables where dL/dy = ``upstream(y)``.
 
     Both are of one call: in training, of one draw of what is dropped.
 

@@ -4,9 +4,6 @@ Each property asks for no more than it needs, so that a layer without masks, wit
 returned weights is tested as far as it goes.
 """
 
-import math
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -25,6 +22,7 @@ from suites.properties.additive_attention_cases import (
     SMALL_STEPS,
     SMALL_STEPS_MASKED,
     Case,
+    as_tensor,
     attend,
     attend_by_function,
     build,
@@ -32,12 +30,12 @@ from suites.properties.additive_attention_cases import (
     cases,
     context_of,
     gradient,
-    quiet,
+    kernel_gradients,
     rounding,
     weights_of,
 )
 from suites.properties.checks import check
-from suites.properties.numerics import assert_equal, assert_within, float64, gamma, to_numpy
+from suites.properties.numerics import assert_equal, assert_within, float64, gamma
 from suites.properties.oracles import additive_attention as oracle
 from suites.subjects import Subject
 
@@ -225,15 +223,27 @@ def test_masked_values_do_not_matter(subject: Subject, case: Case, far: float) -
     assert_equal(context_of(subject, other), context_of(subject, case), f"context with {far} at the masked positions")
 
 
+UNSEEN = SMALL_FULL.but(mask=SMALL_FULL.attended & np.array([True, True, False]))
+"""Position 2 is masked for every query, by a mask of its own for each, and has a key of its own."""
+
+
+@example(case=UNSEEN, poison=np.nan)
 @example(case=SMALL_MASKED, poison=np.nan)
-@given(case=cases(ONE, masked=True), poison=st.sampled_from((np.nan, np.inf)))
+@given(case=cases(ANY, masked=True) | cases(ANY, masked=True, keyed=True), poison=st.sampled_from((np.nan, np.inf)))
 def test_padding_may_hold_nan(subject: Subject, case: Case, poison: float) -> None:
     """NaN and infinity at positions that no query attends to reach neither the context nor a gradient."""
-    poisoned = case.but(values=np.where(case.attended[..., None], case.values, poison))
-    context = context_of(subject, case)
+    seen = case.attended if case.query.ndim == 2 else case.attended.any(1)  # (B, S)
+    filled = {
+        name: np.where(seen[..., None], array, poison)
+        for name, array in (("values", case.values), ("keys", case.keys))
+        if array is not None
+    }
+    poisoned, context = case.but(**filled), context_of(subject, case)
     assert_equal(context_of(subject, poisoned), context, f"context with {poison} at the masked positions")
-    found = gradient(subject, poisoned, "values", np.ones_like(context))
-    check(np.isfinite(found).all(), f"gradient to the values: {found.tolist()}")
+    cotangent = np.ones_like(context)
+    found = {name: gradient(subject, poisoned, name, cotangent) for name in ("query", *filled)}
+    for name, each in (found | kernel_gradients(subject, poisoned, cotangent)).items():
+        check(np.isfinite(each).all(), f"gradient to the {name}: {each.tolist()}")
 
 
 @example(case=SMALL_MASKED)
@@ -350,6 +360,31 @@ def test_gradient_is_right_in_float64(subject: Subject, case: Case) -> None:
         assert_within(found, truth, size * gamma(256, "float64"), f"gradient to the {name}")
 
 
+@pytest.mark.structure
+@example(case=SMALL_FULL)
+@given(case=cases(ANY) | cases(ANY, keyed=True, masked=True))
+def test_gradient_reaches_the_kernels(subject: Subject, case: Case) -> None:
+    """In float64 the gradients to both kernels and to v equal those of the formula."""
+    shape = (*case.query.shape[:-1], case.values.shape[2])
+    cotangent = (np.arange(np.prod(shape)) % 7 - 3.0).reshape(shape)
+    size = case.values.size * case.query.size * cotangent.size * 4**2 * 3 * max(1.0, np.abs(case.scale).sum())
+    with float64():
+        found = kernel_gradients(subject, case, cotangent, dtype="float64")
+    for name, each in found.items():
+        truth = oracle.gradient(case.arguments, cotangent, name)
+        assert_within(each, truth, size * gamma(256, "float64"), f"gradient to {name}")
+
+
+def test_weights_are_computed_in_float32(subject: Subject) -> None:
+    """Where projections are exact, returned weights are float32, and right to its rounding, under every precision."""
+    case = SMALL_STEPS.but(scale=0.75 * np.array([1 + 2.0**-12]))  # which float16 does not represent
+    _, weights = attend(subject, case, contract=True, with_weights=True)
+    dtype = keras.backend.standardize_dtype(weights.dtype)
+    check(dtype == "float32", f"weights in {dtype}, expected float32")
+    truth, bound = oracle.attention(**case.arguments), oracle.rounding(**case.arguments, dtype="float32")
+    assert_within(weights, truth.weights, bound.weights, "weights")
+
+
 def test_dtypes_follow_the_policy(subject: Subject) -> None:
     """The context has the compute dtype and the weights of the layer stay in float32."""
     layer = build(subject, SMALL)
@@ -359,54 +394,21 @@ def test_dtypes_follow_the_policy(subject: Subject) -> None:
     check(variables == {"float32"}, f"weights of the layer in {sorted(variables)}, expected float32")
 
 
-# The layer as a citizen of Keras
+# What goes in
 
 
 @pytest.mark.structure
-def test_layer_counts(subject: Subject) -> None:
-    """A layer of U units has D_q U + D_k U + U parameters, and nothing else that it keeps."""
-    case = SMALL.but(
-        query=np.ones((1, 2)),
-        values=np.ones((1, 1, 5)),
-        keys=np.ones((1, 1, 3)),
-        query_kernel=np.ones((2, 7)),
-        key_kernel=np.ones((3, 7)),
-        scale=np.ones(7),
-    )
-    layer = build(subject, case)
-    counted = [sum(math.prod(w.shape) for w in some) for some in (layer.trainable_weights, layer.non_trainable_weights)]
-    check(counted == [42, 0], f"{counted} parameters, trained and not; expected 2 * 7 + 3 * 7 + 7 = 42, and 0")
-
-
-@pytest.mark.structure
-def test_arguments_are_left_as_they_were(subject: Subject) -> None:
-    """A call changes nothing in the NumPy arrays that it is given, even where they are masked."""
-    mask = SMALL_FULL.attended & np.array([True, True, False])  # position 2 is masked for every query
-    case = SMALL_FULL.but(mask=mask)
-    inputs = {name: array.astype("float32" if array.dtype == float else bool) for name, array in case.inputs.items()}
-    kernels = {name: array.astype("float32") for name, array in case.kernels.items()}
-    before = {name: array.copy() for name, array in {**inputs, **kernels}.items()}
-    if subject.provides("additive_attention"):
-        subject.additive_attention(**inputs, **kernels)
-    if subject.provides("AdditiveAttention"):
-        build(subject, case)(**inputs)
-    for name, array in {**inputs, **kernels}.items():
-        check(np.array_equal(array, before[name]), f"{name} after the call: {array.tolist()}")
-
-
-def test_model_survives_saving(subject: Subject) -> None:
-    """A functional model with the layer computes the same after saving and loading."""
-    layer = build(subject, SMALL)
-    inputs = [keras.Input(array.shape[1:]) for array in SMALL.inputs.values()]
-    model = keras.Model(inputs, layer(*inputs))
-    with tempfile.TemporaryDirectory() as folder:
-        model.save(Path(folder) / "model.keras")
-        with quiet():
-            loaded = keras.saving.load_model(
-                Path(folder) / "model.keras", custom_objects={type(layer).__name__: type(layer)}
-            )
-    arrays = [array.astype("float32") for array in SMALL.inputs.values()]
-    assert_equal(loaded(arrays), to_numpy(model(arrays)), "context after loading")
+@given(wide=st.sampled_from(("query", "values", "keys")), narrow=st.sampled_from(("float16", "bfloat16")))
+def test_common_dtype_comes_out(subject: Subject, wide: str, narrow: str) -> None:
+    """Where one input is float32 and the others are not, the context is, and nothing is rounded to their dtype."""
+    case = SMALL_FULL.but(**{wide: getattr(SMALL_FULL, wide) * (1 + 2.0**-12)})
+    tensors = {name: as_tensor(array, "float32" if name == wide else narrow) for name, array in case.inputs.items()}
+    kernels = {name: as_tensor(array, "float32") for name, array in case.kernels.items()}
+    context, _ = subject.additive_attention(**tensors, **kernels)
+    dtype = keras.backend.standardize_dtype(context.dtype)
+    check(dtype == "float32", f"context in {dtype}, where {wide} is float32")
+    bound = oracle.rounding(**case.arguments, dtype="float32").context
+    assert_within(context, oracle.attention(**case.arguments).context, bound, f"context where {wide} is float32")
 
 
 MISFITS: dict[str, dict[str, Any]] = {
@@ -417,6 +419,14 @@ MISFITS: dict[str, dict[str, Any]] = {
     "a mask of numbers": {"mask": np.ones((2, 3))},
     "a mask of another length than the values": {"mask": np.ones((2, 1), bool)},
     "a mask (B, T, S) for a query without T": {"mask": np.ones((2, 1, 3), bool)},
+    "a mask of one row for two batch entries": {"mask": np.ones((1, 3), bool)},
+    "a mask of one row for two queries": {"query": SMALL_STEPS.query, "mask": np.ones((2, 1, 3), bool)},
+    "a mask of another batch size, for every query": {"query": SMALL_STEPS.query, "mask": np.ones((1, 2, 3), bool)},
+    "a mask of four axes": {"query": SMALL_STEPS.query, "mask": np.ones((2, 1, 2, 3), bool)},
+    "a kernel for another size of query": {"query_kernel": np.ones((2, 1))},
+    "a kernel for another size of key": {"key_kernel": np.ones((2, 1))},
+    "kernels of different numbers of units": {"key_kernel": np.ones((1, 2))},
+    "a scale for other units than the kernels": {"scale": np.ones(2)},
 }
 
 
@@ -429,3 +439,9 @@ def test_misfits_are_refused(subject: Subject) -> None:
         except ValueError:
             continue
         check(False, f"{what} was accepted")
+    if subject.provides("AdditiveAttention"):
+        try:
+            subject.AdditiveAttention(0)
+        except ValueError:
+            return
+        check(False, "a score network of no units was accepted")

@@ -24,7 +24,6 @@ from suites.properties.dot_product_attention_memory import largest_intermediate
 from suites.properties.numerics import assert_within
 from suites.subjects import Subject
 
-
 CANCELLING = Case(*(np.reshape(each, (1, -1, 1, 1)) for each in ([1.0], [0.0, -0.5], [0.625, -1.0])))
 """Values that all but cancel, so that little is left beside what is rounded on the way."""
 

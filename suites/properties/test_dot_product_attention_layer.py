@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from suites.properties.checks import check
-from suites.properties.dot_product_attention_cases import INPUTS, dtype_of
+from suites.properties.dot_product_attention_cases import dtype_of
 from suites.properties.dot_product_attention_layer_cases import (
     CROSS,
     SELF,

@@ -134,7 +134,7 @@ def test_gradient_reaches_every_weight(subject: Subject, case: LayerCase) -> Non
 @example(options={"dropout": 0.3, "use_bias": False})
 @given(options=st.sampled_from(({"dropout": 0.5}, {"block": 2, "use_bias": False})))
 def test_a_layers_double_is_born_and_drops_alike(subject: Subject, options: dict[str, Any]) -> None:
-    """With the same seed a layer made from another's configuration, no option of it a default, trains as that does."""
+    """With the same seed a layer made from another's configuration, no option a default, trains as that does."""
     for name in options:
         if not offers(subject, name):
             raise NotProvided(f"MultiHeadAttention takes no `{name}`")

@@ -343,7 +343,7 @@ def test_arguments_are_left_as_they_were(subject: Subject) -> None:
 
 @pytest.mark.structure
 def test_misfits_of_networks_are_refused(subject: Subject) -> None:
-    """A network answers sizes that do not fit, other tokens than integers, and more than it has positions by ValueError."""
+    """Sizes that do not fit, tokens that are no integers, and more than there are positions raise ValueError."""
 
     def model(positions: int = 9, vocabulary: int = 5, **size: Any) -> Any:
         sizes = {"layers": 1, "width": 4, "feed_forward": 3, "heads": 2, **size}

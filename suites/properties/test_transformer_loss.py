@@ -111,7 +111,7 @@ def test_confident_mistakes_cost_what_they_cost(subject: Subject, gap: float, sm
 
 @pytest.mark.structure
 def test_misfits_of_the_loss_are_refused(subject: Subject) -> None:
-    """The loss answers a smoothing outside of [0, 1), and arguments of the wrong shape, with ValueError, and never broadcasts."""
+    """A smoothing outside of [0, 1), and arguments of the wrong shape, raise ValueError, and are never broadcast."""
     targets, logits = np.zeros((1, 2), np.int32), np.zeros((1, 2, 3), "float32")
     loss = subject.label_smoothed_loss
     refuse(

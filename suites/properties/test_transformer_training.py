@@ -85,7 +85,7 @@ def test_networks_are_born_as_agreed(subject: Subject, case: NetworkCase) -> Non
 @example(case=READ_CROSS)
 @given(case=st.just(READ.but(decoder=True)))
 def test_each_sublayer_drops_what_it_adds(subject: Subject, case: BlockCase) -> None:
-    """In training each entry that a sublayer adds is dropped by a chance of its own, or multiplied by 1 / (1 - rate)."""
+    """In training each entry that a sublayer adds is dropped by its own chance, or multiplied by 1 / (1 - rate)."""
     # Sublayer k adds 2^k / FACTOR everywhere, so that the bits of what is added say what each has dropped.
     layer, last = block_of(subject, case, dropout=RATE), ends(case)
     layer.set_weights(adding(case, {k: 2**k / FACTOR for k in range(len(last))}))
@@ -131,7 +131,7 @@ def test_post_norm_drops_before_it_normalises(subject: Subject, case: BlockCase)
 @example(case=ENCODER.but(norm_first=True))
 @given(case=st.just(CROSS.but(norm_first=True)))
 def test_nothing_else_is_dropped(subject: Subject, case: BlockCase) -> None:
-    """What a sublayer computes before it adds it is in training what it is in inference: no weight or unit is dropped."""
+    """What a sublayer computes before it adds it is in training as in inference: no weight or unit is dropped."""
     layer, silent = block_of(subject, case, dropout=RATE), adding(case, {})
     for alive, end in enumerate(ends(case)):
         weights = list(silent)
@@ -178,7 +178,7 @@ def test_networks_drop_in_every_block(subject: Subject, case: NetworkCase) -> No
 @example(case=PAIRS_DEEP.but(norm_first=True))
 @given(case=st.just(WORDS_DEEP.but(norm_first=False)))
 def test_gradient_reaches_every_weight(subject: Subject, case: NetworkCase) -> None:
-    """Every weight of a network is trained, and the gradient to each is that of the formula, in a direction of its own."""
+    """Every weight of a network is trained, and the gradient to each, in some direction, is that of the formula."""
     with float64():
         model = network_of(subject, case, policy="float64")
         check(len(model.trainable_weights) == len(case.weights), f"{len(model.trainable_weights)} weights are trained")
@@ -220,7 +220,7 @@ def _twice(make: Callable[[], Any], train: Callable[[Any], Any]) -> tuple[Any, A
 @example(case=ENCODER.but(norm_first=True))
 @given(case=st.just(CROSS.but(norm_first=True)))
 def test_a_blocks_double_is_born_and_drops_alike(subject: Subject, case: BlockCase) -> None:
-    """With the same seed a block made from another's configuration, no option of it a default, trains as that does."""
+    """With the same seed a block made from another's configuration, no option a default, trains as that does."""
     create = subject.DecoderBlock if case.decoder else subject.EncoderBlock
     options = {"dropout": 0.3, "norm_first": True, "use_bias": True, "name": "mine", "dtype": subject.precision}
     block, double, pairs = _twice(
@@ -237,7 +237,7 @@ def test_a_blocks_double_is_born_and_drops_alike(subject: Subject, case: BlockCa
 @example(case=PAIRS_DEEP)
 @given(case=st.just(WORDS_DEEP))
 def test_a_networks_double_is_born_and_drops_alike(subject: Subject, case: NetworkCase) -> None:
-    """With the same seed a network made from another's configuration, no option of it a default, trains as that does."""
+    """With the same seed a network made from another's configuration, no option a default, trains as that does."""
     create = subject.Transformer if case.source else subject.DecoderOnly
     size = subject.Size(case.layers, case.width, case.feed_forward, case.heads, 0.3)
     options = {"norm_first": True, "use_bias": True, "max_length": 5, "name": "mine"}

@@ -28,6 +28,9 @@ KNOWN_DEFECTS = {
         precisions=PRECISIONS if keras.backend.backend() != "torch" else ("float32", "mixed_bfloat16"),
     ),
     "padding_may_hold_nan": KnownDefect("Masked values are multiplied by a weight of zero, and 0 * NaN is NaN."),
+    "weights_are_computed_in_float32": KnownDefect(
+        "Weights are returned in the compute dtype.", precisions=("mixed_float16", "mixed_bfloat16")
+    ),
     "scores_are_computed_in_float32": KnownDefect(
         "Scores and softmax run in the compute dtype, in which large scores collide.",
         precisions=("mixed_float16", "mixed_bfloat16"),

@@ -1,7 +1,7 @@
 """Wrong variants of additive attention, among them all that the guide's sketch gets wrong."""
 
 from collections.abc import Callable
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import keras
@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 import reference.additive_attention as reference
+from suites.selftest import variants
 from suites.selftest.variants import Variant, override
 
 Attention = Callable[..., tuple[Any, Any]]
@@ -215,6 +216,11 @@ def repeated_for_queries(given: dict[str, Any]) -> Any:
     return ops.repeat(values, query.shape[0], axis=0) if values.shape[0] == 1 else values
 
 
+def edited(old: str, new: str) -> ModuleType:
+    """The reference with this text of its source, which occurs once, replaced by another."""
+    return variants.edited(reference, old=old, new=new)
+
+
 FORMULA = ("context_follows_the_formula", "keys_mask_and_weights_follow_the_formula")
 
 VARIANTS = (
@@ -412,5 +418,138 @@ VARIANTS = (
         override(reference, AdditiveAttention=Forgetful),
         raises=TypeError,
         precisions=BOTH,
+    ),
+    Variant(
+        "weights_returned_in_half",
+        "the returned weights have the compute dtype",
+        ("weights_are_computed_in_float32",),
+        edited(
+            "        return (context, weights) if return_attention_scores else context",
+            "        weights = ops.cast(weights, self.compute_dtype)\n"
+            "        return (context, weights) if return_attention_scores else context",
+        ),
+        precisions=("mixed_float16", "mixed_bfloat16"),
+    ),
+    Variant(
+        "scale_in_half",
+        "v is rounded to the compute dtype before it meets the tanh",
+        ("weights_are_computed_in_float32",),
+        edited('name="scale", autocast=False)', 'name="scale")'),
+        precisions=("mixed_float16", "mixed_bfloat16"),
+    ),
+    Variant(
+        "scale_detached",
+        "no gradient reaches v, which never trains",
+        ("gradient_reaches_the_kernels",),
+        changed(scale=lambda given: ops.stop_gradient(given["scale"])),
+    ),
+    Variant(
+        "query_kernel_detached",
+        "no gradient reaches the kernel of the query",
+        ("gradient_reaches_the_kernels",),
+        changed(query_kernel=lambda given: ops.stop_gradient(given["query_kernel"])),
+    ),
+    Variant(
+        "keys_in_padding_kept",
+        "padded values are cleared, but not keys of their own",
+        ("padding_may_hold_nan",),
+        edited("keys, values = ops.where(attended, keys, 0),", "keys, values = keys,"),
+    ),
+    Variant(
+        "padding_cleared_for_2d_masks_only",
+        "with a mask of its own for every query nothing is cleared",
+        ("padding_may_hold_nan",),
+        edited(
+            "attended = ops.expand_dims(ops.any(mask, axis=1), -1)",
+            "attended = ops.logical_or(ops.expand_dims(ops.any(mask, axis=1), -1), mask.shape[1] > 1)",
+        ),
+        precisions=BOTH,
+    ),
+    Variant(
+        "born_dead",
+        "kernels and v start at zero, and all gradients are zero for ever",
+        ("layer_is_born_as_agreed",),
+        edited('glorot = "glorot_uniform"', 'glorot = "zeros"'),
+    ),
+    Variant(
+        "born_alike",
+        "both kernels start as the same numbers, from one seeded initializer",
+        ("layer_is_born_as_agreed",),
+        edited('glorot = "glorot_uniform"', "glorot = keras.initializers.GlorotUniform(seed=1)"),
+    ),
+    Variant(
+        "born_normal",
+        "kernels and v start with Glorot's variance from a normal distribution",
+        ("layer_is_born_as_agreed",),
+        edited('glorot = "glorot_uniform"', 'glorot = "glorot_normal"'),
+    ),
+    Variant(
+        "scale_born_wide",
+        "v starts as a matrix of one column does",
+        ("layer_is_born_as_agreed",),
+        edited(
+            "shape=(self.units,), initializer=glorot",
+            "shape=(self.units,), initializer=lambda shape, dtype: "
+            "keras.initializers.GlorotUniform()((*shape, 1), dtype)[:, 0]",
+        ),
+    ),
+    Variant(
+        "needs_static_length",
+        "the source's length is read while tracing",
+        ("a_model_of_any_length_follows_the_formula",),
+        edited(
+            "    one_query = len(query.shape) == 2\n",
+            "    one_query = len(query.shape) == 2\n"
+            "    values = ops.stack([values[:, s] for s in range(values.shape[1])], 1)\n",
+        ),
+        raises=TypeError,
+    ),
+    Variant(
+        "mask_of_one_row_broadcast",
+        "a mask of one row serves any number of batch entries, or of queries",
+        ("misfits_are_refused",),
+        edited(
+            "        for letter, size in zip(form, shape, strict=True):\n",
+            "        for letter, size in zip(form, shape, strict=True):\n"
+            '            if name == "mask" and letter != "S" and size == 1:\n                continue\n',
+        ),
+    ),
+    Variant(
+        "no_units",
+        "a score network of no units is accepted",
+        ("misfits_are_refused",),
+        edited("if units < 1:", "if units < 0:"),
+    ),
+    Variant(
+        "query_mask_follows",
+        "the mask of the query goes on with the context",
+        ("no_mask_goes_on_with_the_context",),
+        edited(
+            'says nothing about it."""\n',
+            'says nothing about it."""\n'
+            "        return previous_mask[0] if isinstance(previous_mask, list) else previous_mask\n",
+        ),
+    ),
+    Variant(
+        "source_mask_follows",
+        "the mask of the values goes on with the context",
+        ("no_mask_goes_on_with_the_context",),
+        edited(
+            'says nothing about it."""\n',
+            'says nothing about it."""\n'
+            "        return previous_mask[1] if isinstance(previous_mask, list) else previous_mask\n",
+        ),
+    ),
+    Variant(
+        "name_and_policy_forgotten",
+        "the configuration has the units only",
+        ("a_layers_double_is_born_alike",),
+        edited('return {**super().get_config(), "units": self.units}', 'return {"units": self.units}'),
+    ),
+    Variant(
+        "dtype_of_the_query",
+        "the context has the query's dtype, not the common one",
+        ("common_dtype_comes_out",),
+        edited("result_type(query.dtype, keys.dtype, values.dtype, float)", "result_type(query.dtype, float)"),
     ),
 )

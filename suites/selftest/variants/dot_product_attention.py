@@ -706,8 +706,9 @@ VARIANTS = (
         "the backward pass of dropout multiplies by the rate in place of dividing by 1 - rate",
         ("gradient_in_training_follows_what_is_dropped",),
         with_dropout(
-            "(lambda kept, c: weights * kept * c + ops.stop_gradient(weights * kept * (1 - c)))(self.dropout("
-            "ops.ones_like(weights), training=training), self.dropout.rate * (1 - self.dropout.rate) if training else 1)"
+            "(lambda kept, c: weights * kept * c + ops.stop_gradient(weights * kept * (1 - c)))("
+            "self.dropout(ops.ones_like(weights), training=training), "
+            "self.dropout.rate * (1 - self.dropout.rate) if training else 1)"
         ),
     ),
     Variant(

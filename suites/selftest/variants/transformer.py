@@ -374,7 +374,8 @@ STACKS = (
         ("gradient_reaches_every_weight",),
         edited(
             "source != PAD, training)\n\n    def encode",
-            "source != PAD, training)\n\n    def encode(self, source: Tensor, training: bool | None = None) -> Tensor:\n"
+            "source != PAD, training)\n\n"
+            "    def encode(self, source: Tensor, training: bool | None = None) -> Tensor:\n"
             '        """Detached."""\n'
             "        return ops.stop_gradient(self.attached(source, training))\n\n    def attached",
         ),
