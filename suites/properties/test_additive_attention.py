@@ -232,7 +232,7 @@ UNSEEN = SMALL_FULL.but(mask=SMALL_FULL.attended & np.array([True, True, False])
 @given(case=cases(ANY, masked=True) | cases(ANY, masked=True, keyed=True), poison=st.sampled_from((np.nan, np.inf)))
 def test_padding_may_hold_nan(subject: Subject, case: Case, poison: float) -> None:
     """NaN and infinity at positions that no query attends to reach neither the context nor a gradient."""
-    seen = case.attended if case.query.ndim == 2 else case.attended.any(1)  # (B, S)
+    seen = np.asarray(case.attended if case.query.ndim == 2 else case.attended.any(1))  # (B, S)
     filled = {
         name: np.where(seen[..., None], array, poison)
         for name, array in (("values", case.values), ("keys", case.keys))

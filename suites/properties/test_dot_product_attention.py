@@ -319,7 +319,8 @@ def test_large_scores_do_not_leak(subject: Subject) -> None:
     low = case.but(keys=-np.abs(case.keys), values=np.ones((1, 2, 1, 1)))
     for by in forms(subject):
         sizes: tuple[dict[str, int], ...] = ({},) if by == "dot_product_attention" else ({}, {"block": 1})
-        for size, masked in itertools.product(sizes, ({"mask": np.array([[True, False]])}, {"causal": True})):
+        hidden: tuple[dict[str, Any], ...] = ({"mask": np.array([[True, False]])}, {"causal": True})
+        for size, masked in itertools.product(sizes, hidden):
             found = output_of(subject, case.but(**masked), by=by, **size)
             what = f"output by {by} with scores of -+{large**2:g}, {masked}, {size}"
             assert_equal(found, np.ones((1, 1, 1, 1)), what)

@@ -24,7 +24,11 @@ from suites.properties.dot_product_attention_memory import largest_intermediate
 from suites.properties.numerics import assert_within
 from suites.subjects import Subject
 
-CANCELLING = Case(*(np.reshape(each, (1, -1, 1, 1)) for each in ([1.0], [0.0, -0.5], [0.625, -1.0])))
+CANCELLING = Case(
+    query=np.ones((1, 1, 1, 1)),
+    keys=np.array([0.0, -0.5]).reshape(1, 2, 1, 1),
+    values=np.array([0.625, -1.0]).reshape(1, 2, 1, 1),
+)
 """Values that all but cancel, so that little is left beside what is rounded on the way."""
 
 

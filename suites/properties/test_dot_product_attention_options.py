@@ -33,8 +33,10 @@ from suites.properties.tracing import traced
 from suites.subjects import Subject
 
 ANY = st.one_of(
-    cases(masked=masked, empty=True, causal=causal, offset=causal, scaled=scaled)
-    for masked, causal, scaled in itertools.product((False, True), repeat=3)
+    *(
+        cases(masked=masked, empty=True, causal=causal, offset=causal, scaled=scaled)
+        for masked, causal, scaled in itertools.product((False, True), repeat=3)
+    )
 )
 """With any of the options that a function may have."""
 

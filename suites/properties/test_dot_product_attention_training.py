@@ -52,9 +52,8 @@ def test_layer_is_born_as_agreed(subject: Subject) -> None:
 # Dropout
 
 KEYS = np.random.default_rng(0).integers(-8, 9, (2, 4, 4)) / 8
-ROWS = LayerCase(
-    np.random.default_rng(1).integers(-8, 9, (2, 32, 4)) / 8, np.stack([np.eye(4)] * 2), KEYS, transparent(4)
-)
+VALUES = np.stack([np.eye(4)] * 2)
+ROWS = LayerCase(np.random.default_rng(1).integers(-8, 9, (2, 32, 4)) / 8, VALUES, KEYS, transparent(4))
 """One head that projects nothing, over one-hot values: the output of a query is its row of weights."""
 
 RATE, FACTOR = 0.75, 4.0
@@ -91,7 +90,7 @@ def test_gradient_in_training_follows_what_is_dropped(subject: Subject) -> None:
     )
     # Kernels of query and keys, at the identity: their gradients are those to the projections, times the inputs.
     dropped = FACTOR * (to_numpy(y) != 0) * cotangent
-    arguments = {name: array[:, :, None] for name, array in zip(INPUTS, (ROWS.query, KEYS, ROWS.values), strict=True)}
+    arguments = {name: array[:, :, None] for name, array in zip(INPUTS, (ROWS.query, KEYS, VALUES), strict=True)}
     for name, slope in zip(("query", "keys"), slopes, strict=True):
         to_projection = oracle.gradient(arguments, dropped[:, :, None], name)[:, :, 0]  # (B, T or S, H)
         inputs = ROWS.query if name == "query" else KEYS
