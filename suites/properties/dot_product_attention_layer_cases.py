@@ -104,6 +104,10 @@ VALUES_ONLY = SELF.but(values=np.array([[[1.0, 0.5, -1.0, 0.25], [-1.5, 1.0, 0.5
 """The values have the shape of the query, and are the keys."""
 
 
+KEYS_ONLY = SELF.but(keys=VALUES_ONLY.values)
+"""The values are the query."""
+
+
 @st.composite
 def layer_cases(draw: st.DrawFn, *, cross: bool = False, causal: bool = False) -> LayerCase:
     """Self-attention, or attention to a source of its own with a mask; few sizes, for building takes long.

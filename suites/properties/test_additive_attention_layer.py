@@ -10,11 +10,14 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from suites.properties.additive_attention_cases import (
     SMALL,
     SMALL_FULL,
     SMALL_STEPS,
+    SMALL_STEPS_MASKED,
     as_tensor,
     build,
     call,
@@ -22,8 +25,8 @@ from suites.properties.additive_attention_cases import (
     rounding,
 )
 from suites.properties.births import assert_apart, assert_born, glorot
-from suites.properties.checks import check
-from suites.properties.numerics import assert_equal, assert_within, to_numpy
+from suites.properties.checks import check, require
+from suites.properties.numerics import assert_equal, assert_within, float64, to_numpy
 from suites.properties.oracles import additive_attention as oracle
 from suites.properties.tracing import traced
 from suites.subjects import Subject
@@ -108,19 +111,47 @@ def test_a_layers_double_is_born_alike(subject: Subject) -> None:
 
 
 @pytest.mark.structure
-def test_a_model_of_any_length_follows_the_formula(subject: Subject) -> None:
-    """A functional model over any number of positions has the context of the formula for each."""
-    layer = build(subject, SMALL, contract=True)
-    inputs = keras.Input((1,)), keras.Input((None, 1))
+@example(full=True)
+@given(full=st.booleans())
+def test_a_model_of_any_length_follows_the_formula(subject: Subject, full: bool) -> None:
+    """A functional model over any number of positions finds for each what the formula says, with a mask and without."""
+    whole = SMALL_STEPS_MASKED if full else SMALL
+    layer = build(subject, whole, contract=True)
+    inputs = [keras.Input((None, 1) if full else (1,)), keras.Input((None, 1))]
+    inputs += [keras.Input((None, None), dtype="bool")] if full else []
     with quiet():
-        model = keras.Model(inputs, layer(*inputs))
-    compiled = traced(lambda *given: model(list(given)), unknown=(0, 1))
+        options = {"mask": inputs[2], "return_attention_scores": True} if full else {}
+        model = keras.Model(inputs, keras.tree.flatten(call_symbolically(layer, *inputs[:2], **options)))
+    compiled = traced(lambda *given: keras.tree.flatten(model(list(given))), unknown=(0, 1, 2) if full else (0, 1))
     for length in (3, 1, 2):
-        case = SMALL.but(values=SMALL.values[:, :length])
+        case = whole.but(values=whole.values[:, :length])
+        case = case.but(mask=whole.attended[..., :length]) if full else case
+        if not case.attended.any(-1).all():
+            continue  # what a query with nothing to attend to finds is another property's
         with quiet():
             found = compiled(*(as_tensor(array, "float32") for array in case.inputs.values()))
         truth, bound = oracle.attention(**case.arguments), rounding(subject, case)
-        assert_within(found, truth.context, bound.context, f"context of a source of length {length}")
+        assert_within(found[0], truth.context, bound.context, f"context of a source of length {length}")
+        if full:
+            assert_within(found[1], truth.weights, bound.weights, f"weights of a source of length {length}")
+
+
+def call_symbolically(layer: Any, *inputs: Any, **options: Any) -> Any:
+    """Call a layer with symbolic inputs."""
+    for name in options:
+        require(layer.call, name, "AdditiveAttention.call")
+    return layer(*inputs, **options)
+
+
+@pytest.mark.structure
+def test_float64_stays_float64(subject: Subject) -> None:
+    """Under the policy float64 context and weights are float64, and right to its rounding."""
+    truth, bound = oracle.attention(**SMALL_FULL.arguments), oracle.rounding(**SMALL_FULL.arguments, dtype="float64")
+    with float64():
+        layer = build(subject, SMALL_FULL, contract=True, dtype="float64")
+        found = [to_numpy(each) for each in call(layer, **SMALL_FULL.inputs, return_attention_scores=True)]
+    assert_within(found[0], truth.context, bound.context, "context")
+    assert_within(found[1], truth.weights, bound.weights, "weights")
 
 
 @pytest.mark.structure

@@ -11,10 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from keras import ops
 
-from suites.properties.checks import check
+from suites.properties.checks import check, require
 from suites.properties.dot_product_attention_cases import dtype_of
 from suites.properties.dot_product_attention_layer_cases import (
     CROSS,
+    KEYS_ONLY,
     SELF,
     VALUES_ONLY,
     LayerCase,
@@ -48,6 +49,18 @@ def test_layer_attends_to_a_source(subject: Subject, case: LayerCase) -> None:
     assert_within(output, truth.output, bound.output, "output of the layer")
 
 
+@pytest.mark.structure
+def test_layer_may_have_no_bias(subject: Subject) -> None:
+    """With `use_bias=False` the layer has four kernels, and the output of the formula without biases."""
+    require(subject.MultiHeadAttention, "use_bias", "MultiHeadAttention")
+    case = CROSS.but(weights=tuple(w * (i % 2 == 0) for i, w in enumerate(CROSS.weights)))
+    layer = subject.MultiHeadAttention(*case.sizes, use_bias=False, dtype="float32")
+    call(layer, case.inputs, **case.options)
+    layer.set_weights(list(case.weights[::2]))
+    truth, bound = case.solution("float32")
+    assert_within(call(layer, case.inputs, **case.options), truth.output, bound.output, "output without biases")
+
+
 EMPTY_ROW = CROSS.but(mask=np.array([[[False, False, False], [True, True, False]]]))
 
 
@@ -61,6 +74,7 @@ def test_asking_for_weights_changes_nothing(subject: Subject) -> None:
 
 
 @example(case=VALUES_ONLY)
+@example(case=KEYS_ONLY)
 @example(case=CROSS.but(causal=True))
 @example(case=SELF.but(causal=True, offset=1))
 @given(case=layer_cases(cross=True, causal=True))
@@ -100,6 +114,7 @@ def test_dropout_acts_on_the_weights(subject: Subject) -> None:
     kept, passed = (to_numpy(call(layer, case.inputs, training=training)) for training in (False, True))
     truth, bound = case.solution(subject.compute_dtype)
     assert_within(kept, truth.output, bound.output, "output in inference")
+    assert_equal(call(layer, case.inputs), kept, "output where nothing says whether it is training")
     dropped = passed == 0
     mixed = dropped.any(-1) & ~dropped.all(-1)
     check(mixed.any(), f"at rate 0.5 {dropped.sum()} of {dropped.size} weights are dropped, and no row in part")

@@ -13,7 +13,7 @@ from keras import ops
 
 from suites.implementations import NotProvided
 from suites.properties.births import assert_apart, assert_born, glorot
-from suites.properties.checks import check
+from suites.properties.checks import check, require
 from suites.properties.dot_product_attention_cases import INPUTS, dtype_of, quiet
 from suites.properties.dot_product_attention_layer_cases import (
     CROSS,
@@ -103,12 +103,12 @@ def test_gradient_in_training_follows_what_is_dropped(subject: Subject) -> None:
 
 
 @pytest.mark.structure
-@example(case=CROSS)
-@given(case=st.just(SELF.but(causal=True)))
-def test_gradient_reaches_every_weight(subject: Subject, case: LayerCase) -> None:
+@example(case=CROSS, options={})
+@given(case=st.just(SELF.but(causal=True, offset=1)), options=st.sampled_from(({}, {"block": 2})))
+def test_gradient_reaches_every_weight(subject: Subject, case: LayerCase, options: dict[str, Any]) -> None:
     """All kernels and biases are trained, and in float64 the gradient to each is that of the formula."""
     with float64():
-        layer = build(subject, case, "float64")
+        layer = build(subject, case, "float64", **options)
         check(len(layer.trainable_weights) == len(case.weights), f"{len(layer.trainable_weights)} weights are trained")
         cotangent = np.arange(case.query.size).reshape(case.query.shape) % 7 - 3.0
         _, found = weight_gradients(
@@ -179,6 +179,24 @@ def test_a_model_of_any_length_follows_the_formula(subject: Subject, options: di
         with quiet():
             found = compiled(ops.convert_to_tensor(case.query, "float32"))
         assert_within(found, truth.output, bound.output, f"output of length {length}")
+
+
+@pytest.mark.structure
+@given(dtype=st.sampled_from(("float32", "mixed_float16", "float64")))
+def test_symbolic_outputs_are_those_computed(subject: Subject, dtype: str) -> None:
+    """A functional model's symbolic output and weights have the shapes and dtypes that are computed."""
+    query, source = keras.Input((None, 4)), keras.Input((5, 4))
+    layer = subject.MultiHeadAttention(2, 3, dtype=dtype)
+    require(layer.call, "return_attention_scores", "MultiHeadAttention.call")
+    symbolic = layer(query, source, return_attention_scores=True)
+    model = keras.Model([query, source], symbolic)
+    with quiet():
+        computed = model([np.ones((2, 3, 4)), np.ones((2, 5, 4))])
+    for promised, found, shape in zip(symbolic, computed, ((2, 3, 4), (2, 2, 3, 5)), strict=True):
+        fits = all(a in (None, b) for a, b in zip(promised.shape, shape, strict=True))
+        check(fits, f"shape {tuple(promised.shape)} is promised of {shape}")
+        check(tuple(found.shape) == shape, f"shape {tuple(found.shape)}, expected {shape}")
+        check(dtype_of(promised) == dtype_of(found), f"{dtype_of(promised)} is promised, {dtype_of(found)} computed")
 
 
 def test_mask_of_the_input_is_taken(subject: Subject) -> None:

@@ -196,6 +196,21 @@ def test_language_model_follows_the_formula(subject: Subject, case: NetworkCase)
     assert_within(logits_of(subject, case), truth.value, truth.error, "logits")
 
 
+@pytest.mark.structure
+@example(case=PAIRS, dtype="uint8")
+@given(case=st.just(WORDS), dtype=st.sampled_from(("int8", "int64")))
+def test_networks_take_any_integers(subject: Subject, case: NetworkCase, dtype: str) -> None:
+    """Logits, and what is decoded, do not depend on the integer dtype of the tokens."""
+    model, given = network_of(subject, case, policy="float32"), np.array(case.source or case.target)
+
+    def found(dtype: str) -> list[Any]:
+        tokens = keras.tree.map_structure(lambda each: as_tensor(each, dtype), case.tokens)
+        return [model(tokens), subject.greedy_decode(model, as_tensor(given, dtype), 2)]
+
+    for what, each, expected in zip(("logits", "tokens"), found(dtype), found("int32"), strict=True):
+        assert_equal(each, to_numpy(expected), f"{what} of {dtype} tokens")
+
+
 @example(case=PAIRS)
 @given(case=st.just(WORDS_PRE))
 def test_later_tokens_change_nothing(subject: Subject, case: NetworkCase) -> None:

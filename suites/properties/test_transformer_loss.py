@@ -1,5 +1,6 @@
 """What must be true of cross-entropy with label smoothing, the Transformer's loss."""
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -58,6 +59,16 @@ def test_least_loss_is_the_entropy(subject: Subject, smoothing: float, vocabular
         moved[..., k] += 0.25
         found, other = loss(moved)
         check(found > least - bound - other, f"loss {found} where logit {k} is moved, less than {least}")
+
+
+@pytest.mark.structure
+def test_targets_may_be_of_any_integer_dtype(subject: Subject) -> None:
+    """The loss is float32, and does not depend on the integer dtype of the targets."""
+    case = LossCase()
+    for dtype in ("int8", "int64", "uint8"):
+        found = loss_of(subject, case, targets=case.targets.astype(dtype), dtype="bfloat16")
+        check(keras.backend.standardize_dtype(found.dtype) == "float32", f"the loss is {found.dtype}, not float32")
+        assert_within(found, case.truth().value, case.truth().error, f"loss of {dtype} targets")
 
 
 @few

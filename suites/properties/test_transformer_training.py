@@ -234,6 +234,16 @@ def test_a_blocks_double_is_born_and_drops_alike(subject: Subject, case: BlockCa
 
 
 @pytest.mark.structure
+def test_an_embeddings_double_is_born_alike(subject: Subject) -> None:
+    """With the same seed an embedding made from another's configuration is born as that was, under its own policy."""
+    create, tokens = subject.TokenEmbedding, np.array([[0, 4]], np.int32)
+    _, double, pairs = _twice(lambda: create(5, 4, name="mine", dtype="mixed_bfloat16"), lambda layer: layer(tokens))
+    for found, expected in pairs:
+        assert_equal(found, expected, "a weight, or the embedded tokens, of an embedding's double")
+    check(double.name == "mine", f"the double's name is {double.name}")
+
+
+@pytest.mark.structure
 @example(case=PAIRS_DEEP)
 @given(case=st.just(WORDS_DEEP))
 def test_a_networks_double_is_born_and_drops_alike(subject: Subject, case: NetworkCase) -> None:
@@ -249,7 +259,9 @@ def test_a_networks_double_is_born_and_drops_alike(subject: Subject, case: Netwo
     check(double.name == "mine", f"the double's name is {double.name}")
     five, six = (np.full((1, length), 3, np.int32) for length in (5, 6))
     double((five, five) if case.source else five)
-    refuse({"more positions than the network's own `max_length`": lambda: double((six, six) if case.source else six)})
+    refuse({"more positions than the network's own `max_length`": lambda: double((five, six) if case.source else six)})
+    if case.source:
+        refuse({"a longer source than the network's own `max_length`": lambda: double((six, five))})
 
 
 @pytest.mark.structure

@@ -541,6 +541,12 @@ VARIANTS = (
         ),
     ),
     Variant(
+        "float64_in_float32",
+        "tanh, scores and softmax run in float32 under float64 too",
+        ("float64_stays_float64", "gradient_is_right_in_float64"),
+        edited('dtype = keras.backend.result_type(projected_query.dtype, "float32")', 'dtype = "float32"'),
+    ),
+    Variant(
         "name_and_policy_forgotten",
         "the configuration has the units only",
         ("a_layers_double_is_born_alike",),

@@ -775,6 +775,40 @@ VARIANTS = (
         drawn("ops.zeros(matrix, dtype)"),
     ),
     Variant(
+        "output_kernel_lost_without_bias",
+        "without biases the heads are added up, not projected",
+        ("layer_may_have_no_bias",),
+        edited(
+            old="product = ops.tensordot(tensor, kernel, axes=axes)",
+            new="kernel = kernel if bias is not None or axes == 1 else ops.ones_like(kernel)\n"
+            "        product = ops.tensordot(tensor, kernel, axes=axes)",
+        ),
+    ),
+    Variant(
+        "values_default_to_the_keys",
+        "values are the keys where keys alone are given",
+        ("layer_takes_any_options",),
+        edited(
+            old="*self.project_source(query if values is None else values, keys)",
+            new="*self.project_source((query if keys is None else keys) if values is None else values, keys)",
+        ),
+    ),
+    Variant(
+        "training_by_default",
+        "weights are dropped where nothing says whether it is training",
+        ("dropout_acts_on_the_weights",),
+        with_dropout("self.dropout(weights, training=training is not False)"),
+    ),
+    Variant(
+        "weights_promised_in_half",
+        "the symbolic weights have the compute dtype",
+        ("symbolic_outputs_are_those_computed",),
+        edited(
+            old='dtype = keras.backend.result_type(self.compute_dtype, "float32")\n        return output',
+            new="dtype = self.compute_dtype\n        return output",
+        ),
+    ),
+    Variant(
         "biases_start_at_one",
         "biases start at ones",
         ("layer_is_born_as_agreed",),

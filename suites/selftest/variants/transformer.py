@@ -819,6 +819,33 @@ SEARCH = (
 
 CONFIGURATION = (
     Variant(
+        "policy_of_embeddings_forgotten",
+        "an embedding's configuration lacks its name and its policy",
+        ("an_embeddings_double_is_born_alike",),
+        edited(
+            '{**super().get_config(), "vocabulary": self.vocabulary, "size": self.size}',
+            '{"vocabulary": self.vocabulary, "size": self.size}',
+        ),
+    ),
+    Variant(
+        "padding_found_in_int32_only",
+        "the padding of tokens of another dtype than int32 is not masked",
+        ("networks_take_any_integers",),
+        edited(
+            "self.encode(source, training), source != PAD, training)",
+            'self.encode(source, training), ops.logical_or(source != PAD, "int32" not in str(source.dtype)), training)',
+        ),
+    ),
+    Variant(
+        "loss_returned_in_half",
+        "the loss is rounded to the dtype of the logits",
+        ("targets_may_be_of_any_integer_dtype",),
+        edited(
+            "return ops.sum(ops.where(mask, losses, 0)) / count",
+            'loss = ops.sum(ops.where(mask, losses, 0)) / count\n    return ops.cast(loss, "bfloat16")',
+        ),
+    ),
+    Variant(
         "dropout_rate_forgotten",
         "a block's configuration lacks the rate of dropout",
         ("a_blocks_double_is_born_and_drops_alike",),
