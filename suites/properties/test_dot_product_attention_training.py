@@ -186,12 +186,11 @@ def test_a_model_of_any_length_follows_the_formula(subject: Subject, options: di
 def test_symbolic_outputs_are_those_computed(subject: Subject, dtype: str) -> None:
     """A functional model's symbolic output and weights have the shapes and dtypes that are computed."""
     query, source = keras.Input((None, 4)), keras.Input((5, 4))
-    layer = subject.MultiHeadAttention(2, 3, dtype=dtype)
-    require(layer.call, "return_attention_scores", "MultiHeadAttention.call")
-    symbolic = layer(query, source, return_attention_scores=True)
-    model = keras.Model([query, source], symbolic)
-    with quiet():
-        computed = model([np.ones((2, 3, 4)), np.ones((2, 5, 4))])
+    with float64(), quiet():
+        layer = subject.MultiHeadAttention(2, 3, dtype=dtype)
+        require(layer.call, "return_attention_scores", "MultiHeadAttention.call")
+        symbolic = layer(query, source, return_attention_scores=True)
+        computed = keras.Model([query, source], symbolic)([np.ones((2, 3, 4)), np.ones((2, 5, 4))])
     for promised, found, shape in zip(symbolic, computed, ((2, 3, 4), (2, 2, 3, 5)), strict=True):
         fits = all(a in (None, b) for a, b in zip(promised.shape, shape, strict=True))
         check(fits, f"shape {tuple(promised.shape)} is promised of {shape}")

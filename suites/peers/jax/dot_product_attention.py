@@ -17,6 +17,7 @@ KNOWN_DEFECTS = {
     "misfits_are_refused": KnownDefect(
         "A mask of length 1 is broadcast over the keys, and a query of rank 3 taken for one without batch."
     ),
+    "common_dtype_comes_out": KnownDefect("Query, keys and values must have one dtype."),
     "values_may_have_a_size_of_their_own": KnownDefect("Values must have the size of the keys."),
 }
 

@@ -28,6 +28,7 @@ KNOWN_DEFECTS = {
         "The softmax of the attention runs in float32 under a float64 policy, too.",
         backends=("tensorflow", "jax"),
     ),
+    "nothing_else_is_dropped": KnownDefect("Weights of the attention are dropped, too."),
     "misfits_of_blocks_are_refused": KnownDefect("Heads that do not divide D are accepted, with D // N as their size."),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -16,6 +17,8 @@ KNOWN_DEFECTS = {
         "With need_weights a row masked throughout is NaN, for all heads; without, it is zero.",
         "https://github.com/pytorch/pytorch/issues/160064",
     ),
+    "common_dtype_comes_out": KnownDefect("Query, keys and values must have one dtype."),
+    "contradictions_are_refused": KnownDefect("A rate of dropout that is none is refused at its first use only."),
     "padding_may_hold_nan": KnownDefect(
         "Masked values are multiplied by a weight of zero, and 0 * NaN is NaN.",
         "https://github.com/pytorch/pytorch/issues/101967",
@@ -71,7 +74,12 @@ class MultiHeadAttention(keras.layers.Layer):
             ("value", (value,), (heads, head)),
             ("output", (heads, head), (size,)),
         ):
-            setattr(self, f"{name}_kernel", self.add_weight(shape=(*inputs, *outputs), name=f"{name}_kernel"))
+
+            def drawn(shape: Any, dtype: Any = None, sizes: Any = (math.prod(inputs), math.prod(outputs))) -> Any:
+                return ops.reshape(keras.initializers.GlorotUniform()(sizes, dtype), shape)  # as torch: as a matrix
+
+            kernel = self.add_weight(shape=(*inputs, *outputs), initializer=drawn, name=f"{name}_kernel")
+            setattr(self, f"{name}_kernel", kernel)
             if self.sizes["use_bias"]:
                 bias = self.add_weight(shape=outputs, name=f"{name}_bias", initializer="zeros")
                 setattr(self, f"{name}_bias", bias)

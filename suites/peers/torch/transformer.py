@@ -27,6 +27,7 @@ KNOWN_DEFECTS = {
     "loss_of_nothing_is_zero": KnownDefect(
         "The mean over no target is NaN.", "https://github.com/pytorch/pytorch/issues/70348"
     ),
+    "nothing_else_is_dropped": KnownDefect("Weights of the attention and units of the feed-forward are dropped, too."),
     "misfits_of_blocks_are_refused": KnownDefect("Heads that do not divide D raise AssertionError."),
     "misfits_of_the_loss_are_refused": KnownDefect("A smoothing of 1.5 raises RuntimeError."),
 }
