@@ -221,7 +221,7 @@ class _Network(keras.Model):
             raise ValueError(f"{length} positions are more than `max_length`, {self.max_length}")
         return [block.new_cache(batch, length, *memory_and_mask) for block in self.decoder[:-1]]
 
-    def compute_output_spec(self, tokens: Any, training: bool | None = None) -> Tensor:
+    def compute_output_spec(self, tokens: Any, *_: Any, **__: Any) -> Tensor:
         """Shape and dtype of the logits, without a trace of `call`, which on JAX would have to know the lengths."""
         target = tokens[-1] if isinstance(tokens, tuple | list) else tokens
         return keras.KerasTensor((*target.shape, self.vocabulary), dtype=self.embedding.matrix.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -50,6 +51,11 @@ def dot_product_attention(
     return output.transpose(1, 2)
 
 
+def _drawn_as_matrix(rows: int, columns: int, shape: Any, dtype: Any = None) -> Any:
+    """A kernel of several axes by Glorot's law for the matrix that it is in torch."""
+    return ops.reshape(keras.initializers.GlorotUniform()((rows, columns), dtype), shape)
+
+
 @keras.saving.register_keras_serializable(package="touchstone_peers_torch")
 class MultiHeadAttention(keras.layers.Layer):
     """`torch.nn.MultiheadAttention`, whose parameters are Keras variables in the contract's shapes and order."""
@@ -74,10 +80,7 @@ class MultiHeadAttention(keras.layers.Layer):
             ("value", (value,), (heads, head)),
             ("output", (heads, head), (size,)),
         ):
-
-            def drawn(shape: Any, dtype: Any = None, sizes: Any = (math.prod(inputs), math.prod(outputs))) -> Any:
-                return ops.reshape(keras.initializers.GlorotUniform()(sizes, dtype), shape)  # as torch: as a matrix
-
+            drawn = functools.partial(_drawn_as_matrix, math.prod(inputs), math.prod(outputs))
             kernel = self.add_weight(shape=(*inputs, *outputs), initializer=drawn, name=f"{name}_kernel")
             setattr(self, f"{name}_kernel", kernel)
             if self.sizes["use_bias"]:
