@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import math
 from typing import Any
 
 import keras
+import numpy as np
 import torch
 from keras import ops
 from torch.nn import functional
@@ -80,7 +80,7 @@ class MultiHeadAttention(keras.layers.Layer):
             ("value", (value,), (heads, head)),
             ("output", (heads, head), (size,)),
         ):
-            drawn = functools.partial(_drawn_as_matrix, math.prod(inputs), math.prod(outputs))
+            drawn = functools.partial(_drawn_as_matrix, int(np.prod(inputs)), int(np.prod(outputs)))
             kernel = self.add_weight(shape=(*inputs, *outputs), initializer=drawn, name=f"{name}_kernel")
             setattr(self, f"{name}_kernel", kernel)
             if self.sizes["use_bias"]:
