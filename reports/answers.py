@@ -94,7 +94,7 @@ def _nothing(answer: Answer) -> Answer:
 
 def _effect(row: Row) -> Effect:
     dear = True if row["low"] > TOO_DEAR else False if row["high"] < TOO_DEAR else None
-    return Effect(Speed(row["verdict"]), Memory(row["memory_verdict"]), dear)
+    return Effect(Speed(row["verdict"]), Memory(row["memory_verdict"]), dear, no_saving=row["low"] >= 1)
 
 
 def _of_speed(promise: Row, _rows: Rows, ratios: Sequence[Row]) -> Answer:

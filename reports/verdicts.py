@@ -69,12 +69,16 @@ Taking the batch in parts saves memory, too, and takes hardly longer.
 class Effect:
     """What a technique does to one workload: to its time and memory, and whether it takes `TOO_DEAR` times as long.
 
-    Which is ``None`` where its interval does not tell.
+    Attributes:
+        time, memory: what the ratios amount to.
+        dear: whether it takes `TOO_DEAR` times as long; ``None`` where the interval does not tell.
+        no_saving: whether the interval leaves out that it saves any time, even where it cannot tell more.
     """
 
     time: Speed
     memory: Memory
     dear: bool | None = False
+    no_saving: bool = False
 
 
 def of_ratio(ratio: Interval, q: float, floor: float = 1.0) -> Speed:
@@ -134,7 +138,7 @@ def of_speed(effects: Iterable[Effect]) -> Pays:
     times = {effect.time for effect in effects}
     if Speed.FASTER in times:
         return Pays.UNDECIDED if Speed.SLOWER in times else Pays.PAYS
-    if not times or Speed.UNDECIDED in times:
+    if not times or any(effect.time is Speed.UNDECIDED and not effect.no_saving for effect in effects):
         return Pays.UNDECIDED
     kept = {of_memory(effect) for effect in effects}
     if kept <= {Pays.PAYS, Pays.IN_MEMORY}:

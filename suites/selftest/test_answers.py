@@ -265,6 +265,14 @@ def test_several_workloads_have_one_answer(times: list[Speed], expected: Pays) -
     assert verdicts.of_speed(Effect(time, Memory.EQUIVALENT) for time in times) is expected
 
 
+def test_what_cannot_be_faster_does_not_pay_however_much_slower_it_is() -> None:
+    """Wrong variant: 5.2 times the time on one workload and 1.1 to 1.6 times on the other is undecided."""
+    somewhat = Effect(Speed.UNDECIDED, Memory.EQUIVALENT, no_saving=True)
+    assert verdicts.of_speed([Effect(Speed.SLOWER, Memory.EQUIVALENT), somewhat]) is Pays.NOT
+    assert verdicts.of_speed([somewhat]) is Pays.NOT
+    assert verdicts.of_speed([Effect(Speed.FASTER, Memory.EQUIVALENT), somewhat]) is Pays.PAYS
+
+
 def test_the_same_time_in_less_memory_pays() -> None:
     assert verdicts.of_speed([Effect(Speed.EQUIVALENT, Memory.LESS)]) is Pays.PAYS
     assert verdicts.of_speed([Effect(Speed.SLOWER, Memory.LESS)]) is Pays.IN_MEMORY
