@@ -252,7 +252,7 @@ class Isolation:
         gc.freeze()  # so that the collections of a forked process pass over what is here, and leave its pages shared
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
         """Pass on what an item's process reports."""
         if item not in self.place:
             return None
@@ -276,6 +276,8 @@ class Isolation:
             minutes: Any = self.config.pluginmanager.get_plugin("touchstone-minutes")
             minutes.leave_out(item)  # nobody else leaves an item out
         group.reports[index] = []
+        # What an item of the same file has set up here, the next one may have no use for.
+        item.session._setupstate.teardown_exact(nextitem)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
 

@@ -93,6 +93,29 @@ def test_a_warning_is_shown_and_is_no_failure() -> None:
     assert ", 3 warnings in" in session.stdout, "each process tells its own, and no other's again"
 
 
+def test_what_a_file_has_set_up_is_gone_when_the_next_one_begins(tmp_path: Path) -> None:
+    """Wrong variant: pytest's process never hears that the file's last item, which ran elsewhere, was its last."""
+    (tmp_path / "test_first.py").write_text(
+        "import pytest\ndef test_here(): ...\n@pytest.mark.isolated('x')\ndef test_apart(): ...\n"
+    )
+    (tmp_path / "test_second.py").write_text("def test_here(): ...\n")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "conftest",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        str(ROOT / "pyproject.toml"),
+    ]
+    session = subprocess.run(
+        [*command, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=500
+    )
+    assert "3 passed" in session.stdout, session.stdout[-3000:] + session.stderr[-2000:]
+
+
 def test_a_kill_leaves_no_temporary_file(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "suites/properties/test_additive_attention.py", "-p", "no:cacheprovider"]
     session = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"TMPDIR": str(tmp_path)}, stdout=subprocess.DEVNULL)
