@@ -27,9 +27,11 @@ from typing import Any, NoReturn
 
 import pytest
 
+from benchmarks.harness import devices
 from benchmarks.harness.channel import die_with_parent
 from benchmarks.harness.scratch import Scratch
 from suites.implementations import ROOT
+from suites.minutes import Minutes
 from suites.watch import Watch
 
 FRAMES = 8
@@ -56,7 +58,7 @@ def workers(config: pytest.Config) -> int:
 
 def default_workers() -> int:
     """One per core that this process may use, up to eight: each may take a gigabyte."""
-    return min(8, len(os.sched_getaffinity(0))) if sys.platform == "linux" else 1
+    return min(8, devices.cores()) if sys.platform == "linux" else 1
 
 
 @dataclass(frozen=True)
@@ -273,7 +275,7 @@ class Isolation:
         for report in self._reports(item, group.reports[index]):
             item.ihook.pytest_runtest_logreport(report=report)
         if not group.reports[index]:
-            minutes: Any = self.config.pluginmanager.get_plugin("touchstone-minutes")
+            minutes: Any = self.config.pluginmanager.get_plugin(Minutes.NAME)
             minutes.leave_out(item)  # nobody else leaves an item out
         group.reports[index] = []
         # What an item of the same file has set up here, the next one may have no use for.
@@ -283,7 +285,7 @@ class Isolation:
 
     def _is_over(self, item: pytest.Item) -> bool:
         """Whether there is no time left for an item."""
-        minutes: Any = self.config.pluginmanager.get_plugin("touchstone-minutes")
+        minutes: Any = self.config.pluginmanager.get_plugin(Minutes.NAME)
         return minutes is not None and minutes.over(item)
 
     def _start_from(self, current: Group) -> None:

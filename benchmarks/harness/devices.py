@@ -165,6 +165,11 @@ def device_peak_bytes(backend: str, device: str) -> int | None:
     return int(torch.cuda.max_memory_allocated())
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def move_to_core(number: int) -> None:
     """Move this thread to one of its process's cores, counted from 0 and around, and leave it free to go on.
 

@@ -17,14 +17,13 @@ import itertools
 import json
 import math
 import operator
-import os
 import random
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from benchmarks.harness import judge
+from benchmarks.harness import devices, judge
 from benchmarks.harness.client import Server, TimeLimitError, Worker, WorkerError
 from benchmarks.harness.plan import LONG_STEP_S, Plan
 from benchmarks.harness.results import Entrant, Fact, Journal, Result, Round
@@ -256,7 +255,7 @@ class Race:
         asked: dict[str, Fact] = {
             each.key: {"asked": dict(each.asked), "module": each.module, "bench": each.bench} for each in entrants
         }
-        for group in _batches(keys, 1 if apart else _cores()):
+        for group in _batches(keys, 1 if apart else devices.cores()):
             for key, reply in self._together(group, workers, "build", asked).items():
                 self.results[key].facts[-1] |= reply if apart else {"items": reply.get("items")}
             for key, reply in self._together(group, workers, "first_call").items():
@@ -264,7 +263,7 @@ class Race:
             if apart:
                 self._warm_up(group, workers, warm_up)
         if not apart:
-            for group in _batches(keys, 1 if first_heat else _cores()):
+            for group in _batches(keys, 1 if first_heat else devices.cores()):
                 self._warm_up(group, workers, warm_up if first_heat else warm_up | {"kept": False})
         self._set_loops(workers)
 
@@ -432,8 +431,3 @@ def _counted(rounds: int) -> str:
 
 def _batches(things: list[Thing], size: int) -> list[list[Thing]]:
     return [things[start : start + size] for start in range(0, len(things), size)]
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -9,6 +9,7 @@ import pytest
 from suites.implementations import Implementation, run_by_default, source_digest
 from suites.isolation import ProcessDied
 from suites.messages import plain
+from suites.minutes import Minutes
 from suites.properties import technique_of
 from suites.properties.effort import Effort, counted
 from suites.recording import ASKED, folder_of, row_of, select
@@ -116,7 +117,7 @@ def pytest_terminal_summary(
 
 def _nothing_of(config: pytest.Config) -> dict[str, int]:
     """The implementations that were asked for and of which no property passed or failed, and how many there were."""
-    minutes: Any = config.pluginmanager.get_plugin("touchstone-minutes")
+    minutes: Any = config.pluginmanager.get_plugin(Minutes.NAME)
     left = {item.nodeid for item in minutes.left} if minutes else set()
     asked = {name: items - left for name, items in config.stash.get(UNTESTED, {}).items()}
     return {name: len(items) for name, items in asked.items() if items and items.isdisjoint(TESTED)}

@@ -295,7 +295,7 @@ def test_the_budget_of_a_heat_is_kept_but_never_at_the_cost_of_the_least_blocks(
 
 def test_builds_are_apart_in_the_first_heat_and_together_later(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine()
-    monkeypatch.setattr(lockstep, "_cores", lambda: 3)
+    monkeypatch.setattr(lockstep.devices, "cores", lambda: 3)
     race(machine)[0].run()
     ready = [each for each in machine.asked if each[0] in ("build", "first_call", "warm_up")]
     a_first, a_second = ready[:3], ready[9:12]
@@ -308,7 +308,7 @@ def test_builds_are_apart_in_the_first_heat_and_together_later(monkeypatch: pyte
 def test_where_build_times_are_no_results_as_many_build_as_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wrong variants: one after the other; all at once, so that one's patience is spent on the others' work."""
     machine = Machine()
-    monkeypatch.setattr(lockstep, "_cores", lambda: 2)
+    monkeypatch.setattr(lockstep.devices, "cores", lambda: 2)
     results = race(machine, replace(PLAN, builds_apart=False))[0].run()
     ready = [action for action, _ in machine.asked if action in ("build", "first_call", "warm_up")][:9]
     assert ready == ["build", "build", "first_call", "first_call", "build", "first_call", *["warm_up"] * 3]
