@@ -34,7 +34,7 @@ VERSIONS = ("python", "tensorflow", "keras", "jax", "torch", "numpy")
 TREES = ROOT / ".touchstone" / "trees"
 """Where the references of other revisions are kept, by revision; may be deleted whenever nothing runs."""
 
-NEEDED = ("keras", "psutil", "pytest", "pytest_benchmark", "scipy", "sklearn")
+NEEDED = ("keras", "psutil", "pydantic", "pytest", "pytest_benchmark", "scipy", "sklearn")
 """What another interpreter must be able to import beside its framework; what it need not have is left out."""
 
 _ASK = f"""

@@ -1,6 +1,7 @@
 """Contenders from anywhere: what ``--contender`` understands and refuses, and races of revisions and interpreters."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -133,3 +134,40 @@ def test_a_race_of_two_revisions_and_of_two_settings_reports_both(tmp_path: Path
         medians[asked["implementation"], *sorted(asked.get("variation", {}))] = entry["stats"]["min"]
     assert ("reference", "threads") in medians
     assert medians["reference", "tree"] > 0.02 > max(medians["reference",], medians["again",])
+
+
+BARE = """
+import importlib.metadata as metadata, re, sys
+from benchmarks.contenders import NEEDED
+tops = metadata.packages_distributions()
+names = lambda text: re.match(r"[A-Za-z0-9._-]+", text)[0].lower().replace("_", "-")
+closure, wanted = set(), [*(each for top in (*NEEDED, "tensorflow") for each in tops[top])]
+while wanted:
+    name = names(wanted.pop())
+    if name not in closure:
+        closure.add(name)
+        try:
+            wanted += [each for each in metadata.requires(name) or () if "extra ==" not in each]
+        except metadata.PackageNotFoundError:  # for another system
+            pass
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top in tops and closure.isdisjoint(map(names, tops[top])):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing())
+from benchmarks.harness import server, worker
+server.preload("tensorflow")
+from benchmarks import evidence
+print("preloaded without", *sorted({names(each) for found in tops.values() for each in found} - closure))
+"""
+"""A server in an interpreter that has what `NEEDED` names and what that brings along, and nothing else."""
+
+
+def test_another_interpreter_needs_no_more_than_it_is_asked_for() -> None:
+    """Wrong variant: a library that the harness has come to import is missing there, and every race fails."""
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
+    command = [sys.executable, "-c", BARE]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-1500:]
+    assert "hypothesis" in done.stdout, "something was left out"
