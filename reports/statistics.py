@@ -242,8 +242,11 @@ def moderate(ratios: Sequence[Interval]) -> list[Interval]:
     methods for assessing differential expression", SAGMB 3:3, 2004, section 3: moderated t). Estimates stay as
     they are; so do runs with fewer than `LEAST_TO_MODERATE` ratios of several heats.
 
-    A ratio of one heat, whose own interval leaves out how processes differ, has no variance of its own to bring: the
-    common one stands for it, unless its blocks differ by more. Its basis is then ``a heat``.
+    A ratio of one heat, whose own interval leaves out how processes differ, has no variance of its own to bring. It is
+    one more deviation of a heat, of the spread of any of the others, and at least of that of its own ways: its interval
+    holds `CONFIDENCE` of the mixture of these normal distributions. (The prior itself would not do: of a run in which
+    most ratios have two heats, it has one degree of freedom, and an eighteenth of the time would be no difference.) Its
+    basis is then ``a heat``.
     """
     own = [i for i, ratio in enumerate(ratios) if ratio.basis == "heats" and ratio.known and ratio.low < ratio.high]
     if len(own) < LEAST_TO_MODERATE:
@@ -261,23 +264,34 @@ def moderate(ratios: Sequence[Interval]) -> list[Interval]:
         moderated[i] = _t(math.log(ratio.estimate), error, total, ratio.units, ratio.basis, 0.0).exp()
     for i, ratio in enumerate(ratios):
         if ratio.basis == "blocks" and ratio.estimate > 0:
-            error = math.sqrt(max(prior, _variance_of_ways(ratio, prior)))
-            moderated[i] = from_error(math.log(ratio.estimate), error, prior_degrees, "a heat")
+            moderated[i] = _of_a_heat(ratio, variances)
     return moderated
 
 
-def _variance_of_ways(ratio: Interval, prior: float) -> float:
-    """Of the log ratio of one heat, by how its ways differ; of a single one nothing is known but the prior."""
-    if not ratio.known or ratio.low <= 0:
-        return prior * WAYS_OF_A_HEAT  # as if heats differed by nothing else than what ways do
-    return (math.log(ratio.high / ratio.low) / 2 / _t_quantile(ratio.units - 1)) ** 2
+def _of_a_heat(ratio: Interval, variances: Floats) -> Interval:
+    """The interval of a ratio of one heat, given the variance of a heat's log ratio in others of the run, (n,)."""
+    if ratio.known and ratio.low > 0:
+        own = (math.log(ratio.high / ratio.low) / 2 / _t_quantile(ratio.units - 1)) ** 2
+        spreads = np.sqrt(np.maximum(variances, own))
+    else:  # a single way: as if heats differed by nothing else than what ways do
+        spreads = np.sqrt(variances * WAYS_OF_A_HEAT)
+
+    def beyond(reach: float) -> float:
+        return float(np.mean(2 * special.ndtr(-reach / spreads)))
+
+    inside, outside = 0.0, 10 * float(spreads.max())
+    for _ in range(60):
+        middle = (inside + outside) / 2
+        inside, outside = (middle, outside) if beyond(middle) > 1 - CONFIDENCE else (inside, middle)
+    low, high = ratio.estimate * math.exp(-outside), ratio.estimate * math.exp(outside)
+    return Interval(ratio.estimate, low, high, beyond(abs(math.log(ratio.estimate))), 1, "a heat")
 
 
 LEAST_TO_MODERATE = 10
 """Fewer variances than this say too little about how they are distributed."""
 
 WAYS_OF_A_HEAT = 20
-"""About as many ways of blocks have the heats that the prior of variances comes from."""
+"""About as many ways of blocks have the heats that the variances of others come from."""
 
 _NO_SPREAD = 1e6  # prior degrees of freedom where all variances are alike
 

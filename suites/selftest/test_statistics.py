@@ -230,3 +230,16 @@ def test_a_ratio_of_one_heat_is_as_uncertain_as_its_blocks_and_as_other_heats_at
     assert found[0].high / found[0].low > 1.02 > alike.high / alike.low
     assert found[1].reach > 5 * found[0].reach
     assert found[0].reach < found[2].reach < 1
+
+
+def test_a_plain_ratio_of_one_heat_is_found_beside_others_of_two_that_differ_much_in_their_noise() -> None:
+    """Wrong variant: Student's t with the prior's one degree of freedom, by which 1/18 of the time is no difference."""
+    rng = np.random.default_rng(14)
+    spreads = np.exp(rng.normal(math.log(0.02), 1.0, 30))  # from 0.3% to 15%, as on a machine that others use
+    others = [t_interval(rng.normal(0.1, spread, 2), "heats").exp() for spread in spreads]
+    plain = t_interval([-2.9, -2.88, -2.92, -2.9], "blocks").exp()
+    found = moderate([*others, plain])[-1]
+    assert found.basis == "a heat"
+    assert found.high < 0.1
+    assert found.high / found.low > 1.05, "and no narrower than the others' heats"
+    assert found.p < 1e-6
