@@ -117,14 +117,16 @@ def append_line(path: Path, line: bytes) -> None:
         try:
             if fcntl is not None:
                 fcntl.lockf(descriptor, fcntl.LOCK_EX)
-            end = _end_of_lines(descriptor)
+            end, length = _end_of_lines(descriptor), len(line)
             os.ftruncate(descriptor, end)
             try:
                 while line:
                     line = line[os.write(descriptor, line) :]
                 os.fsync(descriptor)
-            except BaseException:
-                os.ftruncate(descriptor, end)
+            except BaseException as error:
+                # A Ctrl-C may come when the line is there already, and whoever reads has seen it: then it stays.
+                if isinstance(error, OSError) or os.fstat(descriptor).st_size != end + length:
+                    os.ftruncate(descriptor, end)
                 raise
         finally:
             os.close(descriptor)  # releases the lock

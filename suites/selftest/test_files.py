@@ -271,3 +271,35 @@ def test_a_report_is_not_written_through_a_link(tmp_path: Path, capsys: pytest.C
     ] == ["report", "index.html"]
     assert list(precious.iterdir()) == []
     assert [path.name for path in report.iterdir()] == ["index.html"], "no table either"
+
+
+@pytest.mark.parametrize(("error", "kept"), [(KeyboardInterrupt(), True), (OSError(28, "No space left"), False)])
+def test_a_line_that_is_there_outlives_a_ctrl_c_and_no_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, kept: bool
+) -> None:
+    """Wrong variants: whatever comes between writing and forcing to disk takes the line along, or leaves it."""
+    path = tmp_path / "rows.jsonl"
+    append_line(path, b"{}\n")
+
+    def interrupted(_descriptor: int) -> None:
+        raise error
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises((KeyboardInterrupt, NotWrittenError)):
+        append_line(path, b"[1]\n")
+    assert path.read_bytes() == b"{}\n" + b"[1]\n" * kept
+
+
+def test_a_line_that_a_ctrl_c_tears_is_cut_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong variant: half of it stays, and the next one is glued to it."""
+    path, write = tmp_path / "rows.jsonl", os.write
+    append_line(path, b"{}\n")
+
+    def half(descriptor: int, line: bytes) -> int:
+        write(descriptor, line[:2])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "write", half)
+    with pytest.raises(KeyboardInterrupt):
+        append_line(path, b"[1, 2]\n")
+    assert path.read_bytes() == b"{}\n"
