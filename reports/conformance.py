@@ -8,7 +8,7 @@ from reports.comparisons import REFERENCE
 from reports.groups import grouped
 from reports.run_folder import Row
 
-OUTCOMES = ("failed", "not provided", "passed")
+OUTCOMES = ("failed", "not provided", "lenient", "passed")
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class Cell:
 
     @property
     def state(self) -> str:
-        """``fail``, ``known`` where a failure is declared, ``none`` where nothing is provided, or ``pass``."""
+        """``fail``, ``known`` where a failure is declared, ``none`` if nothing is provided, ``lenient`` or ``pass``."""
         if self.row["outcome"] == "failed":
             return "fail" if self.row["known"] is None else "known"
-        return "pass" if self.row["outcome"] == "passed" else "none"
+        return {"passed": "pass", "lenient": "lenient"}.get(self.row["outcome"], "none")
 
     @property
     def effort(self) -> str:
@@ -46,7 +46,7 @@ class Column:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many properties passed, failed, and are not provided."""
+        """How many properties there are of each outcome."""
         return {outcome: sum(row["outcome"] == outcome for row in self.rows) for outcome in OUTCOMES}
 
     @property
@@ -60,19 +60,22 @@ class Column:
         counts = self.counts
         if counts["failed"]:
             return "fail" if counts["failed"] > self.known else "known"
-        return "pass" if counts["passed"] else "none"
+        return "pass" if counts["passed"] else "lenient" if counts["lenient"] else "none"
 
     @property
     def words(self) -> str:
         """What the head of the column says."""
-        counts, run = self.counts, self.counts["passed"] + self.counts["failed"]
+        counts = self.counts
+        run = counts["passed"] + counts["failed"] + counts["lenient"]
         if not run:
             return "not provided"
-        if not counts["failed"]:
+        if counts["passed"] == run:
             return words.all_pass(run)
         new = counts["failed"] - self.known
         said = [f"{new} of {run} {'fails' if new == 1 else 'fail'}"] * bool(new)
-        return ", ".join(said + [words.plural(self.known, "known defect")] * bool(self.known))
+        said += [words.plural(self.known, "known defect")] * bool(self.known)
+        said += [f"{counts['lenient']} lenient"] * bool(counts["lenient"])
+        return ", ".join([f"{counts['passed']} of {run} pass"] * (not counts["failed"]) + said)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class Property(Row):
     """A row of ``properties.jsonl``."""
 
     asked: PropertyAsked
-    outcome: Literal["passed", "failed", "not provided"]
+    outcome: Literal["passed", "lenient", "failed", "not provided"]
     statement: str
     message: str = ""
     example: str = ""

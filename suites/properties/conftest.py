@@ -11,6 +11,7 @@ from suites.isolation import ProcessDied
 from suites.messages import plain
 from suites.minutes import Minutes
 from suites.properties import technique_of
+from suites.properties.domain import Lenient
 from suites.properties.effort import Effort, counted
 from suites.recording import ASKED, folder_of, row_of, select
 from suites.subjects import Subject
@@ -141,6 +142,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if subject is not None and call.excinfo is not None and report.skipped and not hasattr(report, "wasxfail"):
         # pytest has made a skip of NotProvided; where in pytest that was says nothing to a reader.
         report.longrepr = (str(item.path), None, f"not provided: {call.excinfo.value}")
+    if subject is not None and call.excinfo is not None and _is_lenient(subject, call.excinfo.value):
+        report.outcome, report.wasxfail = "skipped", f"more lenient than the contract: {call.excinfo.value}"
     interrupted = call.excinfo is not None and isinstance(call.excinfo.value, KeyboardInterrupt)
     if subject is None or folder is None or interrupted or not (call.when == "call" or _failed_setup(call)):
         return report
@@ -149,6 +152,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         fields |= item.stash[EFFORT].row()
     folder.append("properties.jsonl", row_of(item, **fields))
     return report
+
+
+def _is_lenient(subject: Subject, error: BaseException) -> bool:
+    """Whether nothing is wrong but that others than the reference may take more than the contract does."""
+    return isinstance(error, Lenient) and subject.implementation.name != "reference"
 
 
 def _failed_setup(call: pytest.CallInfo[None]) -> bool:
@@ -173,6 +181,8 @@ def _outcome(item: pytest.Item, subject: Subject, call: pytest.CallInfo[None]) -
     fields["message"] = said or type(error).__name__
     if call.excinfo.typename in ("Skipped", "NotProvided"):
         return {**fields, "outcome": "not provided"}
+    if _is_lenient(subject, error):
+        return {**fields, "outcome": "lenient"}
     if not isinstance(error, AssertionError):
         fields["message"] = f"{call.excinfo.typename}: {fields['message']}"
     fields["example"] = "\n".join(getattr(error, "__notes__", []))

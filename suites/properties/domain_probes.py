@@ -6,6 +6,8 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from suites.properties.domain import turn
+from suites.properties.refusals import refused
 from suites.subjects import Subject
 
 
@@ -44,3 +46,34 @@ def always_masked(subject: Subject, x: int) -> None:
 def one_example(subject: Subject) -> None:
     """Nothing is drawn."""
     _holds(subject, 2, masked=True)
+
+
+def in_turns(subject: Subject) -> None:
+    """One of two turns has a mask."""
+    for masked in (True, False):
+        with turn():
+            _holds(subject, 2, masked)
+
+
+def masked_in_turns(subject: Subject) -> None:
+    """All turns have a mask."""
+    for x in (1, 2):
+        with turn():
+            _holds(subject, x, masked=True)
+
+
+def refusing(subject: Subject) -> None:
+    """One refusal of two has a mask."""
+    refused("a factor of 0", subject.scaled, 1.0, times=0.0)
+    refused("a mask of numbers", subject.scaled, 1.0, mask=3)
+
+
+def refusing_the_usual(subject: Subject) -> None:
+    """Others take a factor of 0."""
+    refused("a factor of 0", subject.scaled, 1.0, times=0.0, usual=True)
+
+
+def refusing_first(subject: Subject) -> None:
+    """Something else is asked after a refusal."""
+    refused("a factor of 0", subject.scaled, 1.0, times=0.0)
+    assert subject.scaled(2.0, times=1.0) == 3.0, "not 3"

@@ -1,7 +1,6 @@
 """What is drawn for the properties of dot-product attention, and how an implementation is called with it."""
 
 import dataclasses
-import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from keras import ops
 
 from suites.implementations import NotProvided
 from suites.properties.arrays import eighths, masks
-from suites.properties.checks import check, takes, without_warnings
+from suites.properties.checks import check, takes
+from suites.properties.dot_product_attention_layers import function_of, quiet
 from suites.properties.gradients import input_gradient
 from suites.properties.numerics import SMALLEST_SUBNORMAL, UNIT_ROUNDOFF, gamma, to_numpy
 from suites.properties.oracles import dot_product_attention as oracle
@@ -132,7 +132,7 @@ def cases(
         empty: rows of that mask, and of the causal one, may be all False.
         causal: whether it is.
         offset: with one, between -2 and 3 if rows may be empty, else not negative.
-        scaled: with a scale of its own.
+        scaled: with a scale of its own, or without.
         sized: with values of a size of their own.
     """
     batch, steps, source, heads, head = draw(st.sampled_from(SHAPES))
@@ -146,7 +146,7 @@ def cases(
         mask=draw(masks(draw(st.sampled_from(forms)), empty=empty)) if masked else None,
         causal=causal,
         offset=draw(st.integers(-2 if empty else 0, 3)) if offset else 0,
-        scale=draw(st.sampled_from((0.0, 0.25, 1.0, 2.0))) if scaled else None,
+        scale=draw(st.sampled_from((None, 0.0, 0.25, 2.0))) if scaled else None,
     )
 
 
@@ -161,7 +161,7 @@ def attend(subject: Subject, case: Case, *, by: str = "dot_product_attention", d
         changed: options beside the case's, and tensors in place of its inputs.
     """
     __tracebackhide__ = True
-    function, options = getattr(subject, by), {**case.options, **changed}
+    function, options = function_of(subject, by), {**case.options, **changed}
     for name in options:
         if not takes(function, name):
             raise NotProvided(f"{by} takes no `{name}`")
@@ -247,17 +247,6 @@ def exact_gradients(
 def widest() -> str:
     """The widest dtype that Keras's operations keep: everywhere but on TensorFlow they turn float64 into float32."""
     return "float64" if keras.backend.backend() == "tensorflow" else "float32"
-
-
-def forms(subject: Subject) -> Iterator[str]:
-    """The names of the functions that the implementation has."""
-    yield "dot_product_attention"
-    if subject.provides("blockwise_attention"):
-        yield "blockwise_attention"
-
-
-quiet = functools.partial(without_warnings, ".*using a softmax over axis")
-"""Without the warning of Keras that a softmax over one position is always 1: such sources are drawn on purpose."""
 
 
 def dtype_of(tensor: Any) -> str:

@@ -1,26 +1,18 @@
 """What is drawn for the properties of multi-head attention, and how a layer is called with it."""
 
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
-from keras import ops
 
-from suites.implementations import NotProvided
+from suites.properties import dot_product_attention_layers as layers
 from suites.properties.arrays import eighths, masks
-from suites.properties.checks import check, takes
-from suites.properties.dot_product_attention_cases import Printed, quiet, shaped
+from suites.properties.dot_product_attention_cases import Printed, shaped
+from suites.properties.dot_product_attention_layers import call, layout_of
 from suites.properties.oracles import dot_product_attention as oracle
-from suites.subjects import Subject, parameters_of
-
-
-def offers(subject: Subject, name: str) -> bool:
-    """Whether the layer is made with an option of this name; a layer takes any keyword, and refuses it later."""
-    return name in parameters_of(subject.MultiHeadAttention)
+from suites.subjects import Subject
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -131,52 +123,18 @@ def layer_cases(draw: st.DrawFn, *, cross: bool = False, causal: bool = False) -
     return case
 
 
-def transparent(size: int) -> tuple[np.ndarray, ...]:
-    """The weights of one head of this size that projects nothing."""
-    kernel, bias = np.eye(size), np.zeros(size)
-    return (*(each for _ in range(3) for each in (kernel[:, None], bias[None])), kernel[None], bias)
+def fitting(subject: Subject, case: LayerCase) -> LayerCase:
+    """The case, with biases of 0 where the subject's layer has none, which is as good."""
+    bare = case.but(weights=tuple(w * (i % 2 == 0) for i, w in enumerate(case.weights)))
+    layer = build(subject, bare)
+    return case if layout_of(layer, case.weights).bias else bare
 
 
 def build(subject: Subject, case: LayerCase, dtype: str = "", **options: Any) -> Any:
     """The subject's layer, built for the sizes of a case, with the case's weights."""
     __tracebackhide__ = True
-    for name in options:
-        if not offers(subject, name):
-            raise NotProvided(f"MultiHeadAttention takes no `{name}`")
     sizes = tuple((name, array.shape[-1]) for name, array in case.inputs.items())
-    layer = _built(subject.MultiHeadAttention, dtype or subject.precision, case.sizes, sizes, tuple(options.items()))
-    wanted, found = [array.shape for array in case.weights], [tuple(weight.shape) for weight in layer.weights]
-    check(
-        wanted == found,
-        f"in the contract the weights are kernel and bias of the projections of query, keys and values and of the "
-        f"output, in this order, here of shapes {wanted}; this layer has {found}",
-    )
-    layer.set_weights(list(case.weights))
-    return layer
-
-
-@functools.lru_cache(maxsize=256)  # to build takes 150 ms here, to call 10 ms
-def _built(
-    create: Callable[..., Any],
-    policy: str,
-    sizes: tuple[int, int],
-    inputs: tuple[tuple[str, int], ...],
-    options: tuple[tuple[str, Any], ...],
-) -> Any:
-    layer = create(*sizes, dtype=policy, **dict(options))
-    call(layer, {name: np.ones((1, 2, size)) for name, size in inputs})
-    return layer
-
-
-def call(layer: Any, inputs: dict[str, np.ndarray], **options: Any) -> Any:
-    """Call a layer; floating-point inputs come in float32, or float64 for a layer that computes in it."""
-    __tracebackhide__ = True
-    for name in (*inputs, *options):
-        if not takes(layer.call, name):
-            raise NotProvided(f"MultiHeadAttention.call takes no `{name}`")
-    dtype = "float64" if getattr(layer, "compute_dtype", "") == "float64" else "float32"
-    with quiet():
-        return layer(**{name: ops.cast(array, dtype) for name, array in inputs.items()}, **options)
+    return layers.build(subject, sizes, case.weights, dtype or subject.precision, **options)
 
 
 def run_layer(subject: Subject, case: LayerCase, **options: Any) -> np.ndarray:

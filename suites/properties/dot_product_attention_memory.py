@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from suites.properties.dot_product_attention_layers import function_of
 from suites.subjects import Subject
 
 
@@ -17,7 +18,7 @@ def largest_intermediate(subject: Subject, length: int, block: int) -> int:
     On TensorFlow and JAX this looks at every operation of the traced function, those in bodies of loops too; torch,
     which has no trace, runs it.
     """
-    attention = subject.blockwise_attention
+    attention = function_of(subject, "blockwise_attention")
     arrays = [np.ones((1, length, 1, 2), "float32")] * 3
     mask = np.ones((1, length), bool)
 

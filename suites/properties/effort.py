@@ -52,7 +52,8 @@ class Effort:
             UnsatisfiedAssumption: this one is discarded.
         """
         try:
-            test(*arguments, **named)
+            with domain.turns():
+                test(*arguments, **named)
         except UnsatisfiedAssumption:
             self.discarded += not self.failed
             raise
@@ -84,7 +85,9 @@ def counted(property_: Any) -> Iterator[Effort]:
     try:
         if handle is None:  # nothing is drawn: it is one example
             effort.examples = 1
-            yield effort
+            with domain.turns() as turns:
+                yield effort
+                effort.examples, effort.discarded = max(1, turns.inside), turns.outside.total()
             return
         test = handle.inner_test
 
@@ -98,6 +101,8 @@ def counted(property_: Any) -> Iterator[Effort]:
         finally:
             handle.inner_test = test
     except (TypeError, Unsatisfiable) as error:
+        if isinstance(error, Unsatisfiable) and effort.outside and effort.examples:
+            return  # what was written down was inside, and held; what can be drawn is not
         reason = _only_reason(effort) if isinstance(error, Unsatisfiable) else domain.misfit(error)
         if reason is None:
             raise

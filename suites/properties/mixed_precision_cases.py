@@ -291,12 +291,3 @@ def linear_loss(targets: Any, outputs: Any) -> Any:
 
 quiet = functools.partial(without_warnings, "Gradients do not exist", "invalid value", "overflow encountered")
 """Without the warnings about what is done here on purpose: a missing gradient, an infinite input."""
-
-
-def refuses(action: Callable[..., Any], *arguments: Any, **keywords: Any) -> bool:
-    """Whether a call raises ValueError."""
-    try:
-        action(*arguments, **keywords)
-    except ValueError:
-        return True
-    return False

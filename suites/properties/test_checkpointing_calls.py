@@ -28,6 +28,7 @@ from suites.properties.checkpointing_cases import (
 from suites.properties.checkpointing_steps import Step, assert_same, step, tensor_of
 from suites.properties.checks import check, without_warnings
 from suites.properties.numerics import assert_equal, float64, to_numpy
+from suites.properties.refusals import refused
 from suites.subjects import Subject
 
 
@@ -327,23 +328,24 @@ def test_what_cannot_be_called_is_refused(subject: Subject) -> None:
     """What is no function is answered with ValueError or TypeError, before it is called."""
     for what in (3, None, "tanh"):
         with contextlib.suppress(TypeError):
-            check_refused("checkpoint", subject.checkpoint, what)
+            refused(f"checkpoint({what!r})", subject.checkpoint, what)
 
 
 @pytest.mark.structure
 def test_impossible_segments_are_refused(subject: Subject) -> None:
     """No layers, no segments, more segments than layers, and lengths that do not sum to them, raise ValueError."""
     for asked in ((0, 1), (-1, 1), (4, 0), (4, 5), (4, 0.5)):
-        check_refused("segment_memory", subject.segment_memory, *asked)
-    refused: tuple[tuple[Any, ...], ...] = ((0,), (0, 1), (4, 0), (4, 5), (4, -1), (4, (2, 1)), (4, (5, -1)), (4, ()))
-    for lengths in refused:
-        check_refused("segment_lengths", subject.segment_lengths, *lengths)
+        refused(f"segment_memory{asked}", subject.segment_memory, *asked)
+    impossible: tuple[tuple[Any, ...], ...] = (
+        (0,),
+        (0, 1),
+        (4, 0),
+        (4, 5),
+        (4, -1),
+        (4, (2, 1)),
+        (4, (5, -1)),
+        (4, ()),
+    )
+    for lengths in impossible:
+        refused(f"segment_lengths{lengths}", subject.segment_lengths, *lengths)
     check(tuple(subject.segment_lengths(4, [1, 3])) == (1, 3), "lengths that fit are not those that are given")
-
-
-def check_refused(name: str, function: Callable[..., Any], *asked: Any) -> None:
-    """Fail unless it raises ValueError."""
-    __tracebackhide__ = True
-    with contextlib.suppress(ValueError):
-        function(*asked)
-        raise AssertionError(f"{name}{asked} is accepted")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from suites.properties.checks import check
+from suites.properties.domain import turn
 from suites.properties.dot_product_attention_cases import (
     HEADS,
     INPUTS,
@@ -21,12 +22,11 @@ from suites.properties.dot_product_attention_cases import (
     cases,
     dtype_of,
     exact_gradients,
-    forms,
     output_of,
-    quiet,
     rounding,
     widest,
 )
+from suites.properties.dot_product_attention_layers import function_of, functions_of, quiet
 from suites.properties.numerics import assert_within
 from suites.properties.oracles import dot_product_attention as oracle
 from suites.properties.tracing import traced
@@ -73,7 +73,7 @@ def test_common_dtype_comes_out(subject: Subject, wide: str, narrow: str) -> Non
     """Where one input is float32 and the others are not, the output is, and nothing is rounded to their dtype."""
     case = HEADS.but(**{wide: getattr(HEADS, wide) * (1 + 2.0**-12)})
     tensors = {name: ops.cast(getattr(case, name), "float32" if name == wide else narrow) for name in INPUTS}
-    for by in forms(subject):
+    for by in functions_of(subject):
         found = attend(subject, case, by=by, **tensors)
         check(dtype_of(found) == "float32", f"output of {by} in {dtype_of(found)}, where {wide} is float32")
         bound = oracle.rounding(**case.arguments, dtype="float32", blocks=3).output
@@ -83,16 +83,17 @@ def test_common_dtype_comes_out(subject: Subject, wide: str, narrow: str) -> Non
 @pytest.mark.structure
 def test_float64_stays_float64(subject: Subject) -> None:
     """Inputs in float64 are computed on in float64, where Keras keeps it."""
-    for by in forms(subject):
-        found = output_of(subject, HEADS, by=by, dtype=widest())
-        bound = oracle.rounding(**HEADS.arguments, dtype=widest(), blocks=3).output
-        assert_within(found, HEADS.truth.output, bound, f"output of {by}")
+    for by, case in itertools.product(functions_of(subject), (HEADS, HEADS.but(scale=None))):
+        with turn():
+            found = output_of(subject, case, by=by, dtype=widest())
+            bound = oracle.rounding(**case.arguments, dtype=widest(), blocks=3).output
+            assert_within(found, case.truth.output, bound, f"output of {by}")
 
 
 @pytest.mark.structure
 def test_offset_may_be_a_tensor(subject: Subject) -> None:
     """An offset may be a scalar tensor, whose number a compiled graph need not know."""
-    for by in forms(subject):
+    for by in functions_of(subject):
 
         def attention(at: Any, by: str = by) -> Any:
             return attend(subject, SQUARE, by=by, dtype="float32", offset=at)
@@ -109,9 +110,9 @@ def test_offset_may_be_a_tensor(subject: Subject) -> None:
 def test_lengths_need_not_be_known(subject: Subject) -> None:
     """A compiled graph need not know the lengths of queries and keys, nor how many batch entries there are."""
     wide = SMALL.but(**{name: np.repeat(getattr(SMALL, name), 2, axis=2) for name in INPUTS}, causal=True)
-    for by in forms(subject):
+    for by in functions_of(subject):
         block = {} if by == "dot_product_attention" else {"block": 2}
-        compiled = traced(functools.partial(getattr(subject, by), causal=True, **block), unknown=(0, 1))
+        compiled = traced(functools.partial(function_of(subject, by), causal=True, **block), unknown=(0, 1))
         for source in (3, 1, 2):
             case = wide.but(keys=wide.keys[:, :source], values=wide.values[:, :source])
             tensors = [ops.convert_to_tensor(getattr(case, name), "float32") for name in INPUTS]

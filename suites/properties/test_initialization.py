@@ -4,7 +4,6 @@ What is random is held to intervals that a right implementation leaves once in 1
 asked for. Kinds that a shape does not tell are told, so that an implementation may be right about the rest.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -32,6 +31,7 @@ from suites.properties.initialization_cases import (
 )
 from suites.properties.numerics import UNIT_ROUNDOFF, assert_equal, assert_within, gamma, to_numpy
 from suites.properties.oracles import initialization as oracle
+from suites.properties.refusals import refused
 from suites.subjects import Subject
 
 KIND = st.shared(st.sampled_from(("dense", "conv", "depthwise", "transposed", "embedding")), key="kind")
@@ -333,7 +333,7 @@ def test_branches_without_weights_are_refused(subject: Subject) -> None:
     """A branch without layers, or whose layers are not built, is answered with ValueError."""
     unbuilt = [keras.layers.Dense(2), keras.layers.ReLU()]
     for what, layers in (("no layers", []), ("layers that are not built", unbuilt), ("a rectifier", unbuilt[1:])):
-        check_refused(what, subject.zero_residual, layers)
+        refused(what, subject.zero_residual, layers)
 
 
 # Citizens of Keras
@@ -368,26 +368,16 @@ NO_KERNELS: dict[str, tuple[Any, ...]] = {
 def test_fans_of_no_kernel_are_refused(subject: Subject) -> None:
     """Shapes that no kernel of the kind can have, and unknown kinds, are answered with ValueError."""
     for what, arguments in NO_KERNELS.items():
-        check_refused(what, subject.fans, *arguments)
+        refused(what, subject.fans, *arguments)
 
 
 @pytest.mark.structure
 def test_unknown_schemes_are_refused(subject: Subject) -> None:
     """A scheme that nobody knows is answered with ValueError, when it is asked for."""
-    check_refused("an unknown scheme", subject.initializer, "he_binomial", seed=1)
+    refused("an unknown scheme", subject.initializer, "he_binomial", seed=1)
 
 
 @pytest.mark.structure
 def test_orthogonal_vectors_are_refused(subject: Subject) -> None:
     """An orthogonal kernel with one axis is answered with ValueError."""
-    check_refused("a vector", subject.Orthogonal(seed=1), (3,), dtype="float32")
-
-
-def check_refused(what: str, function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
-    """Fail unless the function raises ValueError."""
-    __tracebackhide__ = True
-    try:
-        function(*arguments, **options)
-    except ValueError:
-        return
-    check(False, f"{what} was accepted")
+    refused("a vector", subject.Orthogonal(seed=1), (3,), dtype="float32")

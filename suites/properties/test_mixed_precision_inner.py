@@ -17,12 +17,12 @@ from suites.properties.mixed_precision_cases import (
     default_policy,
     linear_loss,
     quiet,
-    refuses,
     scaled,
     weights_of,
     zeros,
 )
 from suites.properties.numerics import assert_equal, to_numpy
+from suites.properties.refusals import refused
 from suites.subjects import Subject
 
 
@@ -114,8 +114,8 @@ def test_variables_may_come_in_another_order(subject: Subject) -> None:
 @pytest.mark.structure
 def test_gradients_without_variables_are_refused(subject: Subject) -> None:
     """Gradients alone, before the optimizer has ever seen variables, are answered with ValueError."""
-    refused = refuses(apply, scaled(subject, keras.optimizers.SGD(1.0)), SMALL.scaled(1.0))
-    check(refused, "gradients alone were accepted by an optimizer without variables")
+    optimizer = scaled(subject, keras.optimizers.SGD(1.0))
+    refused("gradients alone, of an optimizer without variables", apply, optimizer, SMALL.scaled(1.0))
 
 
 OWN_LAW = {"initial": 2.0**6, "growth_interval": 2, "factor": 4.0, "floor": 2.0**3, "cap": 2.0**7}

@@ -1,7 +1,6 @@
 """Residual networks: what must be true of any implementation (arXiv:1512.03385 and arXiv:1603.05027)."""
 
 import itertools
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +15,7 @@ from suites.properties import residual_cases as draw
 from suites.properties.gradients import input_gradient
 from suites.properties.numerics import assert_equal, assert_within, float64, to_numpy
 from suites.properties.oracles import residual as oracle
+from suites.properties.refusals import refused
 from suites.subjects import Subject
 
 # --- blocks: the formula
@@ -400,18 +400,8 @@ def test_bad_arguments_are_refused(subject: Subject) -> None:
     """A depth or shortcut that does not exist raises a ValueError that lists what does."""
     if not (subject.provides("cifar_resnet") and subject.provides("ResidualBlock")):
         raise NotProvided("the ImageNet family alone is a choice of functions, not of arguments")
-    _refuses("depth 19", ("18", "34", "50", "101", "152"), lambda: subject.imagenet_resnet(19))
-    _refuses("depth 21", ("6n + 2",), lambda: subject.cifar_resnet(21))
-    _refuses("a shortcut", ("projection", "identity", "None"), lambda: subject.ResidualBlock(4, shortcut="conv"))
-    _refuses("a stride", ("1x1", "3x3"), lambda: subject.BottleneckBlock(4, stride_on="2x2"))
-
-
-def _refuses(what: str, valid: tuple[str, ...], call: Callable[[], Any]) -> None:
-    message = None
-    try:
-        call()
-    except ValueError as error:
-        message = str(error)
-    assert message is not None, f"{what} that does not exist is accepted"
-    missing = [word for word in valid if word not in message]
-    assert not missing, f"the message for {what} does not name {missing}: {message}"
+    refused("depth 19", lambda: subject.imagenet_resnet(19), says=("18", "34", "50", "101", "152"))
+    refused("depth 21", lambda: subject.cifar_resnet(21), says=("6n + 2",))
+    shortcuts = ("projection", "identity", "None")
+    refused("a shortcut of `conv`", lambda: subject.ResidualBlock(4, shortcut="conv"), says=shortcuts)
+    refused("a stride on a `2x2`", lambda: subject.BottleneckBlock(4, stride_on="2x2"), says=("1x1", "3x3"))

@@ -5,6 +5,7 @@ the others, so that an implementation of some of them is tested as far as it goe
 """
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from suites.properties.checks import check
 from suites.properties.gradients import input_gradient
 from suites.properties.numerics import LIBM_ULPS, UNIT_ROUNDOFF, assert_equal, assert_within, gamma, to_numpy
 from suites.properties.oracles import transformer as oracle
+from suites.properties.refusals import refused
 from suites.properties.transformer_block_cases import CROSS, ENCODER, block_of, run_block
 from suites.properties.transformer_cases import (
     PAD,
@@ -36,7 +38,6 @@ from suites.properties.transformer_cases import (
     network_cases,
     network_of,
     quiet,
-    refuse,
 )
 from suites.properties.transformer_loss_cases import LossCase
 from suites.subjects import Subject
@@ -98,14 +99,14 @@ def test_positions_lie_on_a_sphere(subject: Subject, size: int, length: int) -> 
 def test_misfits_of_positions_are_refused(subject: Subject) -> None:
     """An odd size, or a negative length or start, is answered with ValueError; a length of 0 with no rows."""
     table = subject.sinusoidal_positions
-    refuse(
-        {
-            "an odd size": lambda: table(2, 3),
-            "a size of 0": lambda: table(2, 0),
-            "a negative length": lambda: table(-1, 4),
-            "a negative start": lambda: table(2, 4, start=-1),
-        }
-    )
+    misfits: dict[str, Callable[[], Any]] = {
+        "an odd size": lambda: table(2, 3),
+        "a size of 0": lambda: table(2, 0),
+        "a negative length": lambda: table(-1, 4),
+        "a negative start": lambda: table(2, 4, start=-1),
+    }
+    for what, attempt in misfits.items():
+        refused(what, attempt)
     assert_equal(table(0, 4), np.zeros((0, 4)), "positions of length 0")
 
 
@@ -366,19 +367,19 @@ def test_misfits_of_networks_are_refused(subject: Subject) -> None:
 
     tokens = np.ones((1, 3), np.int32)
     check(tuple(model(3)(tokens).shape) == (1, 3, 5), "as many tokens as there are positions")
-    refuse(
-        {
-            "tokens that are not integers": lambda: model(3)(tokens.astype("float32")),
-            "more tokens than positions": lambda: model(2)(tokens),
-            "decoding past the last position": lambda: subject.greedy_decode(model(4), tokens, 3),
-            "a prompt past the last position": lambda: subject.greedy_decode(model(2), tokens, 1),
-            "a vocabulary of nothing": lambda: model(vocabulary=0),
-            "dropout at a rate of -0.1": lambda: model(dropout=-0.1)(tokens),
-            "dropout at a rate of 1.5": lambda: model(dropout=1.5)(tokens),
-            "dropout at a rate that is no number": lambda: model(dropout=float("nan"))(tokens),
-            "no heads": lambda: model(heads=0)(tokens),
-            "heads that do not divide D": lambda: model(heads=3)(tokens),
-            "an odd size": lambda: model(width=3, heads=1)(tokens),
-            "no beam": lambda: subject.beam_decode(model(4), tokens, 1, beams=0),
-        }
-    )
+    misfits: dict[str, Callable[[], Any]] = {
+        "tokens that are not integers": lambda: model(3)(tokens.astype("float32")),
+        "more tokens than positions": lambda: model(2)(tokens),
+        "decoding past the last position": lambda: subject.greedy_decode(model(4), tokens, 3),
+        "a prompt past the last position": lambda: subject.greedy_decode(model(2), tokens, 1),
+        "a vocabulary of nothing": lambda: model(vocabulary=0),
+        "dropout at a rate of -0.1": lambda: model(dropout=-0.1)(tokens),
+        "dropout at a rate of 1.5": lambda: model(dropout=1.5)(tokens),
+        "dropout at a rate that is no number": lambda: model(dropout=float("nan"))(tokens),
+        "no heads": lambda: model(heads=0)(tokens),
+        "heads that do not divide D": lambda: model(heads=3)(tokens),
+        "an odd size": lambda: model(width=3, heads=1)(tokens),
+        "no beam": lambda: subject.beam_decode(model(4), tokens, 1, beams=0),
+    }
+    for what, attempt in misfits.items():
+        refused(what, attempt)

@@ -1,6 +1,7 @@
 """What must be true of the Transformer's encoder and decoder blocks."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ from suites.properties.checks import check
 from suites.properties.gradients import input_gradient
 from suites.properties.numerics import assert_equal, assert_within, float64, gamma, to_numpy
 from suites.properties.oracles import transformer as oracle
+from suites.properties.refusals import refused
 from suites.properties.transformer_block_cases import (
     CROSS,
     CROSS_PRE,
@@ -29,7 +31,7 @@ from suites.properties.transformer_block_cases import (
     output_of,
     run_block,
 )
-from suites.properties.transformer_cases import as_tensor, few, refuse
+from suites.properties.transformer_cases import as_tensor, few
 from suites.subjects import Subject
 
 # The formula
@@ -243,16 +245,16 @@ def test_misfits_of_blocks_are_refused(subject: Subject) -> None:
     def block(heads: int, width: int, **options: Any) -> Any:
         return subject.EncoderBlock(heads, 4, **options)(np.zeros((1, 2, width), "float32"))
 
-    refuse(
-        {
-            "two heads for a size of 3": lambda: block(2, 3),
-            "no head": lambda: block(0, 4),
-            "no feed-forward": lambda: subject.EncoderBlock(2, 0)(np.zeros((1, 2, 4), "float32")),
-            "dropout at a rate of -0.1": lambda: block(2, 4, dropout=-0.1),
-            "dropout at a rate of 1.5": lambda: block(2, 4, dropout=1.5),
-            "dropout at a rate that is no number": lambda: block(2, 4, dropout=float("nan")),
-        }
-    )
+    misfits: dict[str, Callable[[], Any]] = {
+        "two heads for a size of 3": lambda: block(2, 3),
+        "no head": lambda: block(0, 4),
+        "no feed-forward": lambda: subject.EncoderBlock(2, 0)(np.zeros((1, 2, 4), "float32")),
+        "dropout at a rate of -0.1": lambda: block(2, 4, dropout=-0.1),
+        "dropout at a rate of 1.5": lambda: block(2, 4, dropout=1.5),
+        "dropout at a rate that is no number": lambda: block(2, 4, dropout=float("nan")),
+    }
+    for what, attempt in misfits.items():
+        refused(what, attempt)
 
 
 @pytest.mark.structure
@@ -260,4 +262,5 @@ def test_a_memory_is_given_where_it_is_expected(subject: Subject) -> None:
     """A decoder block answers a memory that it was not built with, or none where it was, with ValueError."""
     x = np.zeros((1, 2, 4), "float32")
     alone, across = (block_of(subject, case, fresh=True) for case in (DECODER, CROSS))
-    refuse({"a memory": lambda: alone(x, x), "no memory": lambda: across(x)})
+    refused("a memory", lambda: alone(x, x))
+    refused("no memory", lambda: across(x))

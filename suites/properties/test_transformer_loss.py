@@ -1,5 +1,8 @@
 """What must be true of cross-entropy with label smoothing, the Transformer's loss."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -10,7 +13,8 @@ from suites.properties.checks import check
 from suites.properties.gradients import input_gradient
 from suites.properties.numerics import UNIT_ROUNDOFF, assert_equal, assert_within, gamma, to_numpy
 from suites.properties.oracles import transformer as oracle
-from suites.properties.transformer_cases import as_tensor, few, refuse
+from suites.properties.refusals import refused
+from suites.properties.transformer_cases import as_tensor, few
 from suites.properties.transformer_decoding_cases import log_softmax
 from suites.properties.transformer_loss_cases import LossCase, loss_cases, loss_of
 from suites.subjects import Subject
@@ -125,14 +129,14 @@ def test_misfits_of_the_loss_are_refused(subject: Subject) -> None:
     """A smoothing outside of [0, 1), and arguments of the wrong shape, raise ValueError, and are never broadcast."""
     targets, logits = np.zeros((1, 2), np.int32), np.zeros((1, 2, 3), "float32")
     loss = subject.label_smoothed_loss
-    refuse(
-        {
-            "a smoothing of 1.5": lambda: loss(targets, logits, smoothing=1.5),
-            "a smoothing of -0.1": lambda: loss(targets, logits, smoothing=-0.1),
-            "a smoothing that is no number": lambda: loss(targets, logits, smoothing=float("nan")),
-            "logits of another batch size": lambda: loss(targets, np.zeros((2, 2, 3), "float32")),
-            "targets of another length than the logits": lambda: loss(targets[:, :1], logits),
-            "a mask of numbers": lambda: loss(targets, logits, mask=np.ones((1, 2), "float32")),
-            "a mask of another length": lambda: loss(targets, logits, mask=np.ones((1, 1), bool)),
-        }
-    )
+    misfits: dict[str, Callable[[], Any]] = {
+        "a smoothing of 1.5": lambda: loss(targets, logits, smoothing=1.5),
+        "a smoothing of -0.1": lambda: loss(targets, logits, smoothing=-0.1),
+        "a smoothing that is no number": lambda: loss(targets, logits, smoothing=float("nan")),
+        "logits of another batch size": lambda: loss(targets, np.zeros((2, 2, 3), "float32")),
+        "targets of another length than the logits": lambda: loss(targets[:, :1], logits),
+        "a mask of numbers": lambda: loss(targets, logits, mask=np.ones((1, 2), "float32")),
+        "a mask of another length": lambda: loss(targets, logits, mask=np.ones((1, 1), bool)),
+    }
+    for what, attempt in misfits.items():
+        refused(what, attempt)

@@ -19,6 +19,7 @@ from suites.properties.gradients import weight_gradients
 from suites.properties.numerics import assert_equal, assert_within, float64, gamma, to_numpy
 from suites.properties.oracles import transformer as oracle
 from suites.properties.oracles.initialization import FALSE_ALARM, Law
+from suites.properties.refusals import refused
 from suites.properties.tracing import traced
 from suites.properties.transformer_block_cases import CROSS, ENCODER, BlockCase, block_of, run_block
 from suites.properties.transformer_cases import (
@@ -30,7 +31,6 @@ from suites.properties.transformer_cases import (
     as_tensor,
     network_of,
     quiet,
-    refuse,
     set_weights,
 )
 from suites.properties.transformer_training_cases import (
@@ -259,9 +259,9 @@ def test_a_networks_double_is_born_and_drops_alike(subject: Subject, case: Netwo
     check(double.name == "mine", f"the double's name is {double.name}")
     five, six = (np.full((1, length), 3, np.int32) for length in (5, 6))
     double((five, five) if case.source else five)
-    refuse({"more positions than the network's own `max_length`": lambda: double((five, six) if case.source else six)})
+    refused("more positions than the network's own `max_length`", lambda: double((five, six) if case.source else six))
     if case.source:
-        refuse({"a longer source than the network's own `max_length`": lambda: double((six, five))})
+        refused("a longer source than the network's own `max_length`", lambda: double((six, five)))
 
 
 @pytest.mark.structure

@@ -34,3 +34,16 @@ def traced(function: Callable[..., Any], unknown: Collection[int] = ()) -> Calla
 
             graphs: list[Any] = []
             return compiled
+
+
+def known(tensor: Any) -> bool:
+    """Whether a tensor's numbers are known, which while tracing they are not."""
+    match keras.backend.backend():
+        case "jax":
+            import jax
+
+            return not isinstance(tensor, jax.core.Tracer)
+        case "torch":
+            return True
+        case _:
+            return hasattr(tensor, "numpy")

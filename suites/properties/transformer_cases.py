@@ -3,10 +3,9 @@
 A case holds sizes, masks and a seed, and makes its arrays from these, so that a failing one prints in a few lines.
 """
 
-import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -198,15 +197,6 @@ def _built_embedding(create: Callable[..., Any], size: int, policy: str) -> Any:
 def as_tensor(value: Any, dtype: str = "") -> Any:
     """A NumPy array, or a tensor, as a tensor, in this dtype if one is given."""
     return keras.ops.cast(value, dtype) if dtype else keras.ops.convert_to_tensor(value)
-
-
-def refuse(misfits: Mapping[str, Callable[[], Any]]) -> None:
-    """Fail unless each of these raises ValueError."""
-    __tracebackhide__ = True
-    for what, attempt in misfits.items():
-        with contextlib.suppress(ValueError):
-            attempt()
-            check(False, f"{what} was accepted")
 
 
 quiet = functools.partial(

@@ -1,6 +1,7 @@
 """What an implementation does not offer: discarded where it is an example, "not provided" where nothing is left."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from suites.implementations import NotProvided
 from suites.properties import domain_probes as probes
-from suites.properties.domain import misfit
+from suites.properties.domain import Lenient, misfit
 from suites.properties.effort import Effort, counted
 from suites.selftest import domains
 from suites.subjects import Subject
@@ -112,3 +113,53 @@ def test_an_example_that_is_written_down_need_not_be_inside() -> None:
             raise NotProvided(f"{subject} has no mask")
 
     assert (looked(masks, domains.whole).examples, looked(masks, domains.whole).discarded) == (1, 1)
+
+
+def answering(answer: Callable[[], float]) -> Any:
+    return SimpleNamespace(scaled=lambda _x, *, times=1.0: times or answer())
+
+
+def raising(error: Exception) -> Callable[[], float]:
+    def answer() -> float:
+        raise error
+
+    return answer
+
+
+class TestTurns:
+    def test_one_outside_leaves_the_others(self) -> None:
+        """Wrong variant: the first turn outside makes the whole property "not provided"."""
+        effort = looked(probes.in_turns, domains.without_mask)
+        assert (effort.examples, effort.discarded) == (1, 1)
+
+    def test_a_fault_in_a_turn_is_found(self) -> None:
+        with pytest.raises(AssertionError):
+            looked(probes.in_turns, domains.wrong_without_mask)
+
+    def test_where_all_are_outside_nothing_is_provided(self) -> None:
+        with pytest.raises(NotProvided, match="takes no `mask`"):
+            looked(probes.masked_in_turns, domains.without_mask)
+
+    def test_a_refusal_that_is_right_passes(self) -> None:
+        """A refusal of what the implementation does not take at all is outside."""
+        effort = looked(probes.refusing, answering(raising(ValueError("0"))))
+        assert (effort.examples, effort.discarded) == (1, 1)
+
+    def test_another_error_is_lenient(self) -> None:
+        """Wrong variant: it counts as a failure whose message names no misfit."""
+        with pytest.raises(Lenient, match="a factor of 0: answered with KeyError, in the contract with ValueError"):
+            looked(probes.refusing, answering(raising(KeyError("0"))))
+
+    def test_what_is_accepted_is_wrong(self) -> None:
+        with pytest.raises(AssertionError, match="a factor of 0 was accepted") as error:
+            looked(probes.refusing, answering(lambda: 0.0))
+        assert not isinstance(error.value, Lenient)
+
+    def test_what_others_accept_on_purpose_is_lenient(self) -> None:
+        with pytest.raises(Lenient, match="a factor of 0: accepted, which the contract refuses"):
+            looked(probes.refusing_the_usual, answering(lambda: 0.0))
+
+    def test_a_fault_after_what_is_lenient_is_found(self) -> None:
+        """Wrong variant: the property ends at what it might forgive, and what comes after it is never asked."""
+        with pytest.raises(AssertionError, match="not 3"):
+            looked(probes.refusing_first, answering(raising(KeyError("0"))))

@@ -44,6 +44,8 @@ class AdditiveAttention(keras.layers.Layer):
 
     def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if units < 1:  # the projections stand here, and not in Keras
+            raise ValueError(f"`units` must be at least 1; it is {units}")
         self.units = units
         self.attention = keras.layers.AdditiveAttention(dtype=self.dtype_policy)
 

@@ -14,6 +14,8 @@ MIXED = ("mixed_float16", "mixed_bfloat16")
 FLOAT32_SCALE = KnownDefect("The default scale, `H ** -0.5`, is rounded to float32.", backends=("tensorflow",))
 
 KNOWN_DEFECTS = {
+    "float64_stays_float64": FLOAT32_SCALE,
+    "gradient_follows_the_formula": FLOAT32_SCALE,
     "gradient_with_options_follows_the_formula": FLOAT32_SCALE,
     "gradient_reaches_every_weight": KnownDefect(
         "The softmax of the attention runs in float32 under a float64 policy, too.", backends=("tensorflow", "jax")
