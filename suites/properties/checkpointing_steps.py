@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from suites.properties.checks import check
+from suites.properties.gradients import torch_gradients
 from suites.properties.numerics import assert_equal, to_numpy
 
 Function = Callable[..., Any]
@@ -100,13 +101,10 @@ def _tensorflow_step(
 def _torch_step(
     function: Function, arguments: Any, cotangent: Any, variables: Any, _state: Any, _mode: str
 ) -> tuple[Any, list[Any]]:
-    import torch
-
     tensors = [tensor.detach().requires_grad_() for tensor in arguments]
     value = function(*tensors)
     targets = [*tensors, *(variable.value for variable in variables)]
-    gradients = torch.autograd.grad(value, targets, _upstream(value, cotangent), allow_unused=True)
-    return value.detach(), list(gradients)
+    return value.detach(), torch_gradients(value, targets, _upstream(value, cotangent))
 
 
 def _jax_step(

@@ -75,5 +75,5 @@ def _torch_sizes(loss: Any, arrays: list[np.ndarray]) -> list[int]:
 
     inputs = [torch.tensor(array, requires_grad=True) for array in arrays]
     with Watch():
-        torch.autograd.grad(loss(*inputs), inputs)
+        loss(*inputs).backward()
     return sizes

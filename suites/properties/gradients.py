@@ -25,12 +25,8 @@ def input_gradient(function: Callable[[Any], Any], x: Any, upstream: Any) -> Any
             y, pull_back = jax.vjp(function, x)
             return pull_back(keras.ops.cast(upstream, y.dtype))[0]
         case "torch":
-            import torch
-
             x = x.detach().requires_grad_()
-            y = function(x)
-            seen = torch.as_tensor(upstream, dtype=y.dtype, device=y.device)
-            return torch.autograd.grad(y, x, seen, allow_unused=True)[0]
+            return torch_gradients(function(x), [x], upstream)[0]
         case _:
             import tensorflow as tf
 
@@ -59,14 +55,31 @@ def weight_gradients(function: Callable[[], Any], weights: Sequence[Any], upstre
             y, pull_back = jax.vjp(of, [weight.value for weight in weights])
             return y, pull_back(keras.ops.cast(upstream(y), y.dtype))[0]
         case "torch":
-            import torch
-
             y = function()
-            seen = torch.as_tensor(upstream(y), dtype=y.dtype, device=y.device)
-            return y, torch.autograd.grad(y, [weight.value for weight in weights], seen, allow_unused=True)
+            return y, torch_gradients(y, [weight.value for weight in weights], upstream(y))
         case _:
             import tensorflow as tf
 
             with tf.GradientTape() as tape:
                 y = function()
             return y, tape.gradient(y, [w.value for w in weights], output_gradients=tf.cast(upstream(y), y.dtype))
+
+
+def torch_gradients(y: Any, targets: Sequence[Any], upstream: Any) -> list[Any]:
+    """dL/dt of a torch tensor y for each of these tensors t, where dL/dy = ``upstream``; ``None`` if y is without it.
+
+    By `backward`, as training takes them: reentrant checkpointing, for one, refuses `torch.autograd.grad`.
+    """
+    import torch
+
+    before = [target.grad for target in targets]
+    for target in targets:
+        target.grad = None
+        if not target.is_leaf:
+            target.retain_grad()
+    try:
+        y.backward(torch.as_tensor(upstream, dtype=y.dtype, device=y.device))
+        return [target.grad for target in targets]
+    finally:
+        for target, kept in zip(targets, before, strict=True):
+            target.grad = kept

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from suites.properties.gradients import torch_gradients
 from suites.properties.oracles import checkpointing as oracle
 
 SEGMENTS = ((1,), (4,), (1, 1, 1, 1), (2, 2), (1, 3), (3, 3, 2))
@@ -51,3 +52,16 @@ def test_peak_of_equal_segments_is_that_of_the_paper(segments: int) -> None:
         assert peak == segments + length
         assert peak >= 2 * math.sqrt(segments * length)
         assert (peak**2 == 4 * segments * length) == (segments == length)
+
+
+def test_gradients_of_torch_are_taken_as_training_takes_them() -> None:
+    """Reentrant checkpointing refuses `torch.autograd.grad`, and is right by `backward`. Wrong variant: `grad`."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from torch.utils.checkpoint import checkpoint
+
+    x, apart = (torch.tensor([2.0], requires_grad=True) for _ in range(2))
+    x.grad = torch.tensor([7.0])
+    y = checkpoint(lambda x: x**3, x, use_reentrant=True)
+    found = torch_gradients(y, [x, apart], [2.0])
+    assert (float(found[0]), found[1]) == (24.0, None)
+    assert float(x.grad) == 7.0, "what was there is left as it was"
