@@ -57,6 +57,8 @@ class Norms(NamedTuple):
 def gradient_norms(gradients: Sequence[Tensor | None]) -> Norms:
     """|g_i| and sqrt(sum_i |g_i|^2); a gradient that is None, as of a weight without influence, has norm 0.
 
+    Of no gradients at all the norm is 0. Rows of a sparse gradient (TensorFlow's IndexedSlices) that occur twice are
+    summed first.
     Squares are taken in float32 at least, of parts of the largest number. So a norm overflows only where it is itself
     too large, and it is linear in a power of two, such as a loss scale, to the bit.
     """
@@ -92,8 +94,17 @@ def first_non_finite(tensors: Mapping[str, Tensor]) -> str | None:
     """The name of the first tensor, in the mapping's order, that holds NaN or infinity; None if none does."""
     if not tensors:
         return None
-    finite = ops.stack([ops.all(ops.isfinite(_float(tensor))) for tensor in tensors.values()])  # read at once
-    return next((name for name, fine in zip(tensors, _numpy(finite), strict=True) if not fine), None)
+    return _first(tensors, _numpy(_finite(list(tensors.values()))))
+
+
+def _finite(tensors: Sequence[Tensor]) -> Tensor:
+    """For each tensor, whether all in it is finite; as one tensor, which is read at once."""
+    return ops.stack([ops.all(ops.isfinite(_float(tensor))) for tensor in tensors])
+
+
+def _first(names: Iterable[str], finite: np.ndarray) -> str | None:
+    """The first name of what is not finite."""
+    return next((name for name, fine in zip(names, finite, strict=True) if not fine), None)
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:
@@ -177,18 +188,29 @@ def activation_statistics(batches: Iterable[Tensor]) -> Statistics:
 
 # A run that is watched
 
+ACTIVATIONS = (
+    keras.layers.Activation,
+    keras.layers.ELU,
+    keras.layers.LeakyReLU,
+    keras.layers.PReLU,
+    keras.layers.ReLU,
+    keras.layers.Softmax,
+)
+"""Layers that are an activation, whether or not they have an attribute of that name."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
     """What `Monitor` found after a training step.
 
     Attributes:
-        step: steps done, from 1.
-        loss: of the probe.
+        step: steps done in this call of `fit`, from 1.
+        loss: of the probe, the mean over its examples.
         gradient_norms: of the probe's loss with respect to each trainable weight, by the weight's path.
         gradient_norm: of all of them.
         update_ratio: of the training step just done.
-        layers: statistics of the outputs of each layer with weights or an activation, by name, in the model's order.
+        layers: statistics of the outputs of each layer that has weights or an activation, or is one (`ReLU`, `Softmax`,
+            ...), by name, in the model's order.
         non_finite: the first layer whose output, or else the first weight whose gradient, holds NaN or infinity.
     """
 
@@ -211,7 +233,7 @@ class Monitor(keras.callbacks.Callback):
         every: steps from one reading to the next.
 
     Attributes:
-        readings: in their order.
+        readings: in their order; those of another call of `fit` come behind.
 
     Raises:
         ValueError: `every` is under 1.
@@ -230,7 +252,11 @@ class Monitor(keras.callbacks.Callback):
         """Make a second model of the same layers, which gives their outputs."""
         del logs
         self._step = 0
-        layers = [layer for layer in self.model.layers if layer.weights or hasattr(layer, "activation")]
+        layers = [
+            layer
+            for layer in self.model.layers
+            if layer.weights or hasattr(layer, "activation") or isinstance(layer, ACTIVATIONS)
+        ]
         self._names = [layer.name for layer in layers]
         inputs = self.model.inputs
         watched = keras.Model(
@@ -252,11 +278,11 @@ class Monitor(keras.callbacks.Callback):
         del batch, logs
         if self._step % self.every == 0:
             self._synchronize()
-            loss, moments, norms, ratio = keras.tree.map_structure(_numpy, self._probe(self._before, self.x, self.y))
+            found = keras.tree.map_structure(_numpy, self._probe(self._before, self.x, self.y))
+            loss, moments, finite, norms, ratio = found
             layers = dict(zip(self._names, map(_read, moments), strict=True))
             each = {weight.path: float(norm) for weight, norm in zip(self._weights, norms.each, strict=True)}
-            suspects = {name: layer.deviations for name, layer in layers.items()} | each
-            bad = next((name for name, value in suspects.items() if not np.isfinite(value).all()), None)
+            bad = _first([*layers, *each], finite)
             self.readings.append(Reading(self._step, float(loss), each, float(norms.total), float(ratio), layers, bad))
 
     def _synchronize(self) -> None:
@@ -265,11 +291,20 @@ class Monitor(keras.callbacks.Callback):
 
 
 def _compiled(watched: keras.Model, loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Any]:
-    """From weights before a step, x and y to loss, moments of all outputs but the last, norms, and update ratio."""
+    """From weights before a step, x and y to what a probe finds.
 
-    def measured(y: Tensor, outputs: list[Tensor]) -> tuple[Tensor, list[Any]]:
+    It is the loss, the moments of all outputs but the last, whether these and the gradients are finite, the gradients'
+    norms, and the update ratio.
+    """
+
+    def measured(y: Tensor, outputs: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         *activations, prediction = outputs
-        return ops.mean(loss(y, prediction)), [_moments(each) for each in activations]
+        return ops.mean(loss(y, prediction)), activations
+
+    def found(value: Tensor, activations: list[Tensor], gradients: list[Tensor], before: Any, after: Any) -> Any:
+        moments = [_moments(each) for each in activations]
+        known = [ops.zeros(()) if gradient is None else gradient for gradient in gradients]
+        return value, moments, _finite([*activations, *known]), gradient_norms(gradients), update_ratio(before, after)
 
     def weights() -> list[Tensor]:
         return [weight.value for weight in watched.trainable_variables]
@@ -281,9 +316,8 @@ def _compiled(watched: keras.Model, loss: Callable[[Tensor, Tensor], Tensor]) ->
             @tf.function(jit_compile=False)
             def probe(before: list[Tensor], x: Tensor, y: Tensor) -> Any:
                 with tf.GradientTape() as tape:
-                    value, moments = measured(y, watched(x, training=False))
-                gradients = tape.gradient(value, weights())
-                return value, moments, gradient_norms(gradients), update_ratio(before, weights())
+                    value, activations = measured(y, watched(x, training=False))
+                return found(value, activations, tape.gradient(value, weights()), before, weights())
 
         case "jax":
             import jax
@@ -293,8 +327,8 @@ def _compiled(watched: keras.Model, loss: Callable[[Tensor, Tensor], Tensor]) ->
                 def forward(trainable: Any) -> Any:
                     return measured(y, watched.stateless_call(trainable, fixed, x, training=False)[0])
 
-                (value, moments), gradients = jax.value_and_grad(forward, has_aux=True)(trainable)
-                return value, moments, gradient_norms(gradients), update_ratio(before, trainable)
+                (value, activations), gradients = jax.value_and_grad(forward, has_aux=True)(trainable)
+                return found(value, activations, gradients, before, trainable)
 
             def probe(before: list[Tensor], x: Tensor, y: Tensor) -> Any:
                 return stateless(weights(), [v.value for v in watched.non_trainable_variables], before, x, y)
@@ -303,8 +337,8 @@ def _compiled(watched: keras.Model, loss: Callable[[Tensor, Tensor], Tensor]) ->
             import torch
 
             def probe(before: list[Tensor], x: Tensor, y: Tensor) -> Any:
-                value, moments = measured(ops.convert_to_tensor(y), watched(x, training=False))
+                value, activations = measured(ops.convert_to_tensor(y), watched(x, training=False))
                 gradients = torch.autograd.grad(value, weights(), allow_unused=True)
-                return value, moments, gradient_norms(gradients), update_ratio(before, weights())
+                return found(value, activations, gradients, before, weights())
 
     return probe

@@ -5,10 +5,11 @@
     python requirements/compile.py --check      # offline: were the pins made for pyproject.toml as it is?
 
 One file per purpose: ``cpu`` and ``gpu`` run the suite, ``peers`` runs it with JAX and the libraries that it is
-compared with (PyTorch comes on top: its builds for CPUs and for CUDA share a version and differ in their hashes), and
-``dev`` holds the tools alone. A file holds for every Python that the project runs on, for Linux, macOS on arm64 and
-Windows, so that whoever installs from it need not know beforehand which Python that will be. It names no package index:
-everyone uses their own, and the hashes vouch for what arrives.
+compared with (PyTorch comes on top: its builds for CPUs and for CUDA share a version and differ in their hashes),
+``jax`` runs it on JAX where there is no TensorFlow, and ``dev`` holds the tools alone. A file holds for every Python
+that the project runs on, for Linux, macOS on arm64 and Windows, so that whoever installs from it need not know
+beforehand which Python that will be. It names no package index: everyone uses their own, and the hashes vouch for what
+arrives.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PYPROJECT = HERE.parent / "pyproject.toml"
-EXTRAS = {"cpu": ("cpu",), "gpu": ("gpu",), "peers": ("cpu", "jax", "peers"), "dev": ("dev",)}
+EXTRAS = {"cpu": ("cpu",), "gpu": ("gpu",), "peers": ("cpu", "jax", "peers"), "jax": ("jax",), "dev": ("dev",)}
 """The extras of ``pyproject.toml`` behind each purpose."""
 OVERRIDES = ("tensorflow-text; sys_platform == 'none'",)
 """KerasHub asks for it, uses it for tokenizers only, and it has no release for this TensorFlow."""
@@ -95,7 +96,7 @@ def compile_one(purpose: str, *, upgrade: bool) -> None:
         command += ["--python-version", least, "--generate-hashes", "--output-file", output.name]
         command += ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"]
         if purpose != "cpu":  # the tools and the GPU see the same versions as the CPU wherever they share a package
-            command += ["--constraints", str(lock_file("cpu"))]
+            command += ["--constraints", str(lock_file("peers" if purpose == "jax" else "cpu"))]
         subprocess.run(command, cwd=folder, check=True)
         target.write_text(header(purpose) + simplify(output.read_text(encoding="utf-8")), encoding="utf-8")
 

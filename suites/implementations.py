@@ -21,6 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 
 BACKENDS = ("tensorflow", "jax", "torch")
+TITLES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 DEVICES = ("cpu", "gpu")
 SCALES = ("quick", "standard", "paper")
@@ -65,9 +66,19 @@ class Implementation:
         return self.module.startswith("suites.peers.")
 
     def load(self) -> Any:
-        """Import the module (and with it the framework) and return it, or the attribute that ``:`` names in it."""
+        """Import the module (and with it the framework) and return it, or the attribute that ``:`` names in it.
+
+        Raises:
+            NotProvided: the module is written with a framework that is not installed here.
+        """
         module, _, attribute = self.module.partition(":")
-        loaded = importlib.import_module(module)
+        try:
+            loaded = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            missing = (error.name or "").partition(".")[0]
+            if missing not in TITLES:
+                raise
+            raise NotProvided(f"needs {TITLES[missing]}") from error
         return getattr(loaded, attribute) if attribute else loaded
 
     def known_defects(self) -> Mapping[str, KnownDefect]:

@@ -36,11 +36,13 @@ class Subject:
         return self.implementation.load()
 
     def __getattr__(self, name: str) -> Any:
-        # Hypothesis probes its arguments, and ``module`` comes here when load() itself raised AttributeError.
-        if name.startswith(("_", "hypothesis_")) or name == "module":
+        if name.startswith(("_", "hypothesis_")):  # Hypothesis probes its arguments
             raise AttributeError(name)
+        if name == "module":  # Python asks here after load() has raised AttributeError, as NotProvided is one too
+            return self.implementation.load()  # which says again why
+        module = self.module  # outside of the `try`: what cannot be loaded does not merely lack a name
         try:
-            return getattr(self.module, name)
+            return getattr(module, name)
         except AttributeError:
             raise MissingName(f"{self.implementation.name} does not provide {name}") from None
 

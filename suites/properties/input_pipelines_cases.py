@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,10 +170,8 @@ def until_error(pipeline: Any) -> tuple[list[list[int]], str]:
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """How what a function raises may arrive: as it was, or as TensorFlow's error."""
-    import tensorflow as tf
-
-    return ValueError, tf.errors.OpError
+    """How what a function raises may arrive: as it was, or as TensorFlow's error, if TensorFlow is at work."""
+    return ValueError, *([sys.modules["tensorflow"].errors.OpError] if "tensorflow" in sys.modules else [])
 
 
 # What is observed

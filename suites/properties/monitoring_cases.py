@@ -89,45 +89,58 @@ def batches(draw: st.DrawFn) -> Batches:
 
 def values() -> st.SearchStrategy[Values]:
     """Up to eight epochs, with ties and NaN."""
-    number = st.integers(-8, 8).map(lambda n: n / 4) | st.just(math.nan)
+    number = st.integers(-8, 8).map(lambda n: n / 4) | st.sampled_from((math.nan, math.inf, -math.inf))
     return st.builds(
         Values,
         st.lists(number, min_size=1, max_size=8).map(tuple),
         st.integers(1, 3),
-        st.sampled_from((0.0, 0.5)),
+        st.sampled_from((0.0, 0.25, 0.5)),
         st.sampled_from(("min", "max")),
     )
 
 
 # Early stopping
 
+FIRST = 3
+
 
 @functools.cache
 def _followed() -> keras.Model:
-    """A model with one weight, which tells the epoch."""
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    """A model whose weights, trained or not, tell the epoch."""
+    layers = [keras.layers.Dense(1, use_bias=False), keras.layers.BatchNormalization()]
+    model = keras.Sequential([keras.Input((1,)), *layers])
     model.compile("sgd", "mse")
     return model
 
 
-def followed(subject: Subject, case: Values, **options: Any) -> tuple[int | None, float]:
-    """The epoch after which early stopping ends a run of these values, and the weight after it: its epoch's number."""
+def stopper(subject: Subject, case: Values, **options: Any) -> Any:
+    """Early stopping as a case asks for it, which follows a value called `val_error`."""
+    return subject.EarlyStopping(monitor="val_error", **case.options, **options)
+
+
+def followed(subject: Subject, case: Values, callback: Any = None, **options: Any) -> tuple[int | None, float]:
+    """The epoch after which early stopping ends a run of these values, and the weights after it: its epoch's number.
+
+    Epochs are counted from 3, as in a `fit` that goes on with `initial_epoch=3`; what is returned is counted from 0.
+    """
     __tracebackhide__ = True
     model = _followed()
-    callback = subject.EarlyStopping(monitor="val_loss", **case.options, **options)
+    callback = callback or stopper(subject, case, **options)
     callback.set_model(model)
     model.stop_training = False
     callback.on_train_begin()
     stopped = None
     for epoch, value in enumerate(case.values):
-        model.set_weights([np.array([[epoch]], "float32")])
-        callback.on_epoch_begin(epoch)
-        callback.on_epoch_end(epoch, {"loss": 0.0, "val_loss": value})
+        model.set_weights([np.full(weight.shape, epoch, "float32") for weight in model.weights])
+        callback.on_epoch_begin(FIRST + epoch)
+        callback.on_epoch_end(FIRST + epoch, {"loss": 0.0, "val_loss": -value, "val_error": value})
         if model.stop_training:
             stopped = epoch
             break
     callback.on_train_end()
-    return stopped, float(to_numpy(model.get_weights()[0])[0, 0])
+    found = {float(number) for weight in model.get_weights() for number in np.ravel(to_numpy(weight))}
+    check(len(found) == 1, f"the weights after the run come from several epochs: {sorted(found)}")
+    return stopped, found.pop()
 
 
 # Runs of training

@@ -1,6 +1,7 @@
 """What must be true of training by a rate: batches of another size, momentum, and the search for a rate that suits."""
 
 import contextlib
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -221,7 +222,17 @@ def test_range_test_stops_when_training_diverges(subject: Subject) -> None:
     curve = oracle.smoothed(np.asarray(found.losses).tolist(), 0.8)
     over = [i for i, loss in enumerate(curve) if not loss <= 4 * min(curve[: i + 1])]
     check(len(found.rates) == len(found.losses), f"{len(found.rates)} rates and {len(found.losses)} losses")
-    check(over == [len(curve) - 1], f"{len(curve)} of 40 steps were taken; the loss was over its limit at {over}")
+    check(over == [len(curve) - 1], diverged(curve, over))
+
+
+def diverged(curve: Sequence[float] | np.ndarray, over: list[int]) -> str:
+    """Where a sweep has ended, and the first of its steps after which it should have, in words."""
+    ended = f"the sweep took {len(curve)} of 40 steps and ended with the smoothed loss {curve[-1]:.6g}"
+    if not over:
+        return f"{ended}, which is not over its limit, {4 * min(curve):.6g}, nor was it at any step before"
+    first = over[0]
+    limit = 4 * min(curve[: first + 1])
+    return f"{ended}, though at step {first + 1} it was {curve[first]:.6g} already, over its limit {limit:.6g}"
 
 
 @pytest.mark.structure

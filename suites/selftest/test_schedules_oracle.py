@@ -1,5 +1,6 @@
 """The float64 truths about schedules against optax and torch, which were written by others."""
 
+import re
 import warnings
 from typing import Any
 
@@ -89,3 +90,20 @@ def test_torch_momentum_forgets_old_rates() -> None:
         weight.grad = torch.tensor([gradient], dtype=torch.float64)
         sgd.step()
     assert abs(float(weight.detach()[0]) - oracle.momentum_sgd(1.0, gradients, rates, 0.5).value) < 1e-14
+
+
+@pytest.mark.isolated("schedules")  # it imports Keras
+@pytest.mark.parametrize(
+    ("curve", "over", "said"),
+    [
+        ([1.0, 0.5, 0.4], [], "ended with the smoothed loss 0.4, which is not over its limit, 1.6, nor was it"),
+        ([1.0, 0.5, 4.0, 9.0], [2, 3], "took 4 of 40 steps .* though at step 3 it was 4 already, over its limit 2$"),
+    ],
+)
+def test_a_sweep_that_ends_at_the_wrong_step_is_told_with_its_loss(
+    curve: list[float], over: list[int], said: str
+) -> None:
+    """Wrong variant: "the loss was over its limit at []"."""
+    from suites.properties.test_schedules_training import diverged
+
+    assert re.search(said, diverged(curve, over))

@@ -29,7 +29,7 @@ def gradient_norms(gradients: Sequence[Any]) -> tuple[list[Any], Any]:
 def device_memory(device: str = "GPU:0") -> SimpleNamespace | None:
     """`torch.cuda`'s count, which there is for its own devices only."""
     kind, _, index = device.partition(":")
-    if kind == "CPU" or not torch.cuda.is_available() or int(index) >= torch.cuda.device_count():
+    if kind.upper() == "CPU" or not torch.cuda.is_available() or int(index) >= torch.cuda.device_count():
         return None
     current, peak = torch.cuda.memory_allocated(int(index)), torch.cuda.max_memory_allocated(int(index))
     return SimpleNamespace(current=current, peak=peak)
