@@ -204,12 +204,12 @@ def probe_loss(targets: Any, logits: Any) -> Any:
 # Profiles
 
 
-def profiled(subject: Subject, function: Callable[[], Any], steps: int) -> Any:
+def profiled(subject: Subject, function: Callable[[], Any], **options: Any) -> Any:
     """The subject's profile of a function, where it has one for this backend."""
     __tracebackhide__ = True
     profile = subject.profile
     try:
-        return profile(function, steps=steps)
+        return profile(function, **options)
     except NotImplementedError as error:
         raise NotProvided(f"profile: {error}") from None
 

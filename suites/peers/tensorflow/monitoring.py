@@ -14,6 +14,9 @@ KNOWN_DEFECTS = {
     "norms_are_roots_of_sums_of_squares": KnownDefect(
         "Squares and sums are taken in half precision.", precisions=("mixed_float16", "mixed_bfloat16")
     ),
+    "rows_of_a_sparse_gradient_are_summed": KnownDefect(
+        "The norm of all takes rows that occur twice for two rows.",
+    ),
     "what_is_not_measured_is_not_zero": KnownDefect(
         "The memory of a CPU is said to be 0, though the documentation says that it raises.",
         "https://www.tensorflow.org/api_docs/python/tf/config/experimental/get_memory_info",

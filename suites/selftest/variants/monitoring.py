@@ -10,9 +10,11 @@ import keras
 import numpy as np
 from keras import ops
 
+import reference._early_stopping as stopping
+import reference._profiling as profiling
 import reference.monitoring as reference
 from reference.monitoring import Norms, Profile, Statistics
-from suites.selftest.variants import Variant, override
+from suites.selftest.variants import Variant, edited, override
 
 # Norms
 
@@ -191,8 +193,8 @@ class NaNFirst(EarlyStopping):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         super().on_epoch_end(epoch, logs)
-        if epoch == 0:
-            self.progress = reference.Progress(logs[self.monitor], 0, 0)
+        if self.progress.best_epoch < 0 and self.progress.wait == 1:
+            self.progress = reference.Progress(logs[self.monitor], epoch, 0)
             self._weights = self.model.get_weights()
 
 
@@ -508,5 +510,230 @@ VARIANTS = (
         "own times are longer than total ones",
         ("profile_fits_into_the_time",),
         override(reference, profile=profiled(own_twice)),
+    ),
+)
+
+
+def wrong_line(old: str, new: str) -> Any:
+    """The reference, wrong in one line."""
+    return edited(stopping, profiling, reference, old=old, new=new)
+
+
+PROGRESS, WHOLE, FINITE = "progress_says_where_it_stands", "readings_are_whole", "large_is_not_infinite"
+NONE, FIRST_BAD = "no_gradients_have_norm_zero", "first_non_finite_is_named"
+
+LINES: tuple[tuple[str, str, tuple[str, ...], str, str], ...] = (
+    (
+        "small_gains_are_the_best",
+        "an improvement under min_delta becomes the best value all the same",
+        (RULE, PROGRESS),
+        "    return Progress(value, epoch, 0) if improved else dataclasses.replace(state, wait=state.wait + 1)",
+        "    better = state.best_epoch < 0 or sign * value < sign * state.best\n"
+        "    if improved:\n        return Progress(value, epoch, 0)\n"
+        "    best = value if better and value == value else state.best\n"
+        "    return dataclasses.replace(state, best=best, wait=state.wait + 1)",
+    ),
+    (
+        "trained_weights_restored",
+        "only trainable weights are kept and restored: batch statistics are those of the last epoch",
+        (RESTORED,),
+        "            self.model.set_weights(self._weights)",
+        "            for variable, value in zip(self.model.weights, self._weights, strict=True):\n"
+        "                if variable.trainable:\n                    variable.assign(value)",
+    ),
+    (
+        "always_restored",
+        "the best weights are restored although nobody asked for it",
+        (RESTORED,),
+        "if self.progress.wait == 0 and self.restore_best_weights:",
+        "if self.progress.wait == 0:",
+    ),
+    (
+        "another_value_followed",
+        "the validation loss is followed, whatever was asked for",
+        (RULE, RESTORED, PROGRESS),
+        "value = float((logs or {})[self.monitor])",
+        'value = float((logs or {})["val_loss"])',
+    ),
+    (
+        "stopped_an_epoch_later",
+        "stopped_epoch is the next epoch",
+        (PROGRESS,),
+        "self.stopped_epoch, self.model.stop_training = epoch, True",
+        "self.stopped_epoch, self.model.stop_training = epoch + 1, True",
+    ),
+    (
+        "improvements_counted",
+        "best_epoch counts improvements, not epochs",
+        (PROGRESS,),
+        "return Progress(value, epoch, 0) if improved",
+        "return Progress(value, state.best_epoch + 1, 0) if improved",
+    ),
+    (
+        "run_remembered",
+        "a second run goes on from the best value of the first",
+        ("a_second_run_begins_anew",),
+        "        self.progress = Progress()\n",
+        '        self.progress = getattr(self, "progress", Progress())\n',
+    ),
+    (
+        "wait_remembered",
+        "the weights of an earlier run's best epoch are restored where a run has none",
+        ("nan_is_never_the_best",),
+        "if self._weights is not None:\n            self.model.set_weights(self._weights)",
+        "self.model.set_weights(self._weights or [0 * weight for weight in self.model.get_weights()])",
+    ),
+    ("none_is_an_error", "no gradients at all are refused", (NONE,), " if each else ops.zeros(()))", ")"),
+    (
+        "ratio_of_squares",
+        "the update ratio squares without scaling",
+        ("update_ratio_is_the_part_that_moves",),
+        "    start = gradient_norms(before).total\n",
+        "    start = ops.sqrt(sum(ops.sum(ops.square(_float(b))) for b in before))\n",
+    ),
+    (
+        "sums_looked_at",
+        "the sum of a tensor is looked at, which overflows where its numbers are large",
+        (FIRST_BAD,),
+        "return ops.stack([ops.all(ops.isfinite(_float(tensor))) for tensor in tensors])",
+        "return ops.stack([ops.isfinite(ops.sum(_float(tensor))) for tensor in tensors])",
+    ),
+    (
+        "deviations_looked_at",
+        "a layer whose squared deviations overflow counts as not finite",
+        (FINITE,),
+        "return value, moments, _finite([*activations, *known])",
+        "return value, moments, _finite([*(each[2] for each in moments), *known])",
+    ),
+    (
+        "gradients_not_looked_at",
+        "a weight whose gradient alone is NaN is not named",
+        (FINITE,),
+        "return value, moments, _finite([*activations, *known])",
+        "return value, moments, _finite([*activations, *(ops.zeros(()) for _ in known)])",
+    ),
+    (
+        "squares_by_default",
+        "without a loss the mean squared error is taken, whatever the model was compiled with",
+        (WHOLE,),
+        "keras.losses.get(self.loss or self.model.loss)",
+        'keras.losses.get(self.loss or "mse")',
+    ),
+    (
+        "loss_summed",
+        "a loss per example is summed in the report",
+        (WHOLE,),
+        "self.readings.append(Reading(self._step, float(loss),",
+        "self.readings.append(Reading(self._step, float(loss) * len(self.x),",
+    ),
+    (
+        "frozen_read_too",
+        "the norms are by all weights, frozen ones too",
+        (WHOLE,),
+        "float(loss), each, float(norms.total)",
+        "float(loss), {w.path: each.get(w.path, 0.0) for w in self.model.weights}, float(norms.total)",
+    ),
+    (
+        "norms_added",
+        "a reading's norm of all is the sum of the weights' norms",
+        (WHOLE,),
+        "each, float(norms.total), float(ratio)",
+        "each, sum(each.values()), float(ratio)",
+    ),
+    (
+        "no_activation_layers",
+        "layers without weights are not watched",
+        (WHOLE,),
+        'if layer.weights or hasattr(layer, "activation") or isinstance(layer, ACTIVATIONS)',
+        "if layer.weights",
+    ),
+    (
+        "rectifiers_forgotten",
+        "of activation layers only those with an attribute `activation` are watched: ReLU is not",
+        (WHOLE,),
+        " or isinstance(layer, ACTIVATIONS)",
+        "",
+    ),
+    (
+        "steps_go_on",
+        "a second fit goes on counting",
+        (WHOLE,),
+        "self._step = 0",
+        'self._step = getattr(self, "_step", 0)',
+    ),
+    (
+        "readings_forgotten",
+        "a second fit forgets the readings of the first",
+        (WHOLE,),
+        "self._step = 0",
+        "self._step, self.readings = 0, []",
+    ),
+    (
+        "compiling_counted",
+        "there is no step before the profile",
+        ("a_step_before_the_profile_compiles",),
+        "    function()\n    with tempfile",
+        "    with tempfile",
+    ),
+    (
+        "folder_ignored",
+        "the trace is thrown away",
+        ("profile_is_kept_where_it_is_told",),
+        "            folder or temporary, tf.profiler",
+        "            temporary, tf.profiler",
+    ),
+    (
+        "peak_held",
+        "the most that the process has held is given for what it holds",
+        ("an_allocation_raises_the_memory",),
+        r'r"VmRSS:',
+        r'r"VmHWM:',
+    ),
+    (
+        "tiny_is_zero",
+        "activity is looked for in half precision, in which what is tiny is zero",
+        ("a_unit_that_is_active_once_is_not_dead",),
+        "ops.any(numbers != 0, axis=0)",
+        'ops.any(ops.cast(numbers, "float16") != 0, axis=0)',
+    ),
+)
+
+SHOWN_AS = {
+    "none_is_an_error": Exception,  # TensorFlow's own
+    "folder_ignored": ValueError,
+}
+"""The exception by which a wrong line shows, where it is no AssertionError."""
+
+VARIANTS += (
+    *(
+        Variant(name, defect, caught_by, wrong_line(old, new), raises=SHOWN_AS.get(name, AssertionError))
+        for name, defect, caught_by, old, new in LINES
+    ),
+    Variant(
+        "nothing_kept_is_an_error",
+        "where there is no best epoch, the end of training fails",
+        ("nan_is_never_the_best",),
+        wrong_line("if self._weights is not None:", "if self.restore_best_weights:"),
+        raises=TypeError,
+    ),
+    Variant(
+        "profiler_left_running",
+        "an error in a step leaves the profiler running",
+        ("an_error_ends_the_profile",),
+        wrong_line(
+            "        finally:\n            tf.profiler",
+            "        except KeyError:\n            pass\n        else:\n            tf.profiler",
+        ),
+        raises=Exception,
+    ),
+    Variant(
+        "sparse_rows_apart",
+        "rows that occur twice in a sparse gradient are two rows",
+        ("rows_of_a_sparse_gradient_are_summed",),
+        wrong_line(
+            "    tensor = ops.convert_to_tensor(tensor)\n    return ops.cast(tensor, keras.backend.result_type",
+            '    tensor = ops.convert_to_tensor(getattr(tensor, "values", tensor))\n'
+            "    return ops.cast(tensor, keras.backend.result_type",
+        ),
     ),
 )

@@ -1,0 +1,192 @@
+"""What must be true of monitoring from run to run: second runs, whole readings, and profiles that end early."""
+
+import math
+import tempfile
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import example, given
+
+from suites.implementations import NotProvided
+from suites.properties.checks import check, require
+from suites.properties.monitoring_cases import FIRST, Values, data, followed, products, profiled, stopper, values
+from suites.properties.numerics import assert_equal, assert_within, gamma, to_numpy
+from suites.properties.oracles import monitoring as oracle
+from suites.subjects import Subject
+
+# Norms
+
+
+@pytest.mark.structure
+def test_rows_of_a_sparse_gradient_are_summed(subject: Subject) -> None:
+    """Where a row of a sparse gradient occurs twice, as in that of an embedding, the norm is that of the sum."""
+    norms = subject.gradient_norms
+    if keras.backend.backend() != "tensorflow":
+        raise NotProvided("sparse gradients are TensorFlow's")
+    import tensorflow as tf
+
+    slices = tf.IndexedSlices(tf.constant([[3.0], [4.0]]), tf.constant([0, 0]), tf.constant([2, 1]))
+    each, total = norms([slices])
+    for norm, what in ((each[0], "the gradient"), (total, "all gradients")):
+        check(float(to_numpy(norm)) == 7, f"norm of {what} is {float(to_numpy(norm))}; row 0 has 3 and 4, expected 7")
+
+
+@pytest.mark.structure
+def test_no_gradients_have_norm_zero(subject: Subject) -> None:
+    """Of no gradients at all the norm is 0, and there is none of each."""
+    each, total = subject.gradient_norms([])
+    check(len(each) == 0, f"{len(each)} norms of no gradients")
+    assert_equal(total, np.array(0.0), "norm of no gradients")
+
+
+# Early stopping
+
+
+@example(case=Values((3.0, 4.0, 1.0, 2.0, 2.0), patience=3))
+@example(case=Values((math.nan, math.nan, 1.0), patience=2))
+@example(case=Values((2.0, 1.75, 1.25), patience=3, min_delta=0.5))  # 1.75 is no improvement, 1.25 is one over 2
+@given(case=values())
+def test_progress_says_where_it_stands(subject: Subject, case: Values) -> None:
+    """`progress` holds the best value, its epoch and the epochs since; `stopped_epoch` is where training was ended."""
+    step, state = subject.progress, subject.Progress()
+    callback = stopper(subject, case)
+    stopped, _ = followed(subject, case, callback)
+    for epoch, value in enumerate(case.values[: None if stopped is None else stopped + 1]):
+        state = step(state, FIRST + epoch, value, min_delta=case.min_delta, mode=case.mode)
+        best = oracle.early_stopping(case.values[: epoch + 1], 99, case.min_delta, case.mode).best
+        wait = epoch + 1 if best is None else epoch - best
+        expected = [math.nan if best is None else case.values[best], -1 if best is None else FIRST + best, wait]
+        found = [state.best, state.best_epoch, state.wait]
+        check(np.array_equal(found, expected, equal_nan=True), f"after epoch {epoch}: {state}, expected {expected}")
+    kept = callback.progress
+    found = [kept.best, kept.best_epoch, kept.wait]
+    check(np.array_equal(found, expected, equal_nan=True), f"at the end: {kept}, expected {expected}")
+    end = None if stopped is None else FIRST + stopped
+    check(callback.stopped_epoch == end, f"stopped_epoch is {callback.stopped_epoch}, training ended after {end}")
+
+
+def test_a_second_run_begins_anew(subject: Subject) -> None:
+    """What early stopping has seen in one `fit` has no part in the next: neither the best value nor its weights."""
+    for later in ((3.0, 2.5, 4.0, 4.0), (3.0, 4.0, 5.0, 2.0)):
+        first, second = (Values(drawn, patience=2) for drawn in ((1.0, 2.0, 2.0), later))
+        callback = stopper(subject, first, restore_best_weights=True)
+        followed(subject, first, callback)
+        found, truth = followed(subject, second, callback), oracle.early_stopping(later, 2, 0.0, "min")
+        check(found == (truth.stopped, truth.best), f"second run {later}: {found}, expected {truth}")
+
+
+# Readings
+
+
+@pytest.mark.structure
+def test_readings_are_whole(subject: Subject) -> None:
+    """Readings hold the compiled loss, all trained weights, and layers with weights or an activation, in each run."""
+    x, y = data(8)
+    targets = np.stack([y, -y], 1).astype("float32")
+    layers = [
+        keras.layers.Dense(3, name="frozen", trainable=False),
+        keras.layers.BatchNormalization(name="normalization"),
+        keras.layers.ReLU(name="rectifier"),
+        keras.layers.Dense(3, activation="tanh", name="curved"),
+        keras.layers.LeakyReLU(negative_slope=0.0, name="leaky"),
+        keras.layers.Dropout(0.5, name="dropout"),
+        keras.layers.Activation("relu", name="activation"),
+        keras.layers.Dense(2, name="line"),
+    ]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    layers[0].set_weights([np.linspace(-1, 1, 12).reshape(4, 3), np.array([-100.0, 0.0, 0.0])])
+    model.compile(keras.optimizers.SGD(0.125), "mae", jit_compile=False)
+    own = subject.Monitor(x, targets)
+    squared = subject.Monitor(x, targets, loss=keras.losses.mean_squared_error)
+    for epochs in (1, 2):
+        model.fit(-x, targets, batch_size=8, epochs=epochs, shuffle=False, verbose=0, callbacks=[own, squared])
+    off = to_numpy(model(x, training=False)).astype(float) - targets
+    for monitor, loss in ((own, np.abs(off).mean()), (squared, np.square(off).mean())):
+        steps = [reading.step for reading in monitor.readings]
+        check(steps == [1, 1, 2], f"readings after the steps {steps} of two runs, expected 1, then 1 and 2")
+        reading = monitor.readings[-1]
+        assert_within(np.array(reading.loss), np.array(loss), loss * gamma(256, "float32"), "loss of the probe")
+        paths = [weight.path for weight in model.trainable_variables]
+        check(list(reading.gradient_norms) == paths, f"norms of {list(reading.gradient_norms)}, trained are {paths}")
+        total = math.hypot(*reading.gradient_norms.values())
+        assert_within(np.array(reading.gradient_norm), np.array(total), total * gamma(32, "float32"), "norm of all")
+        watched = [layer.name for layer in layers if layer.name != "dropout"]
+        check(list(reading.layers) == watched, f"layers {list(reading.layers)} are watched, expected {watched}")
+        inner = keras.Model(model.inputs[0], [layer.output for layer in layers if layer.name in watched])
+        for name, output in zip(watched, inner(x, training=False), strict=True):
+            dead, found = float(np.mean(~to_numpy(output).any(0))), reading.layers[name].dead
+            check(math.isclose(found, dead, abs_tol=1e-9), f"dead part {found} of {name}, expected {dead}")
+
+
+@pytest.mark.structure
+def test_large_is_not_infinite(subject: Subject) -> None:
+    """A reading names no layer whose outputs are large but finite, and names a weight whose gradient alone is NaN."""
+    for scale, loss, expected in (
+        (1e25, keras.losses.mean_absolute_error, None),
+        (0.0, lambda y, p: keras.ops.sqrt(keras.ops.abs(y - p)), "first/kernel"),
+    ):
+        model = keras.Sequential([keras.Input((4,)), *(keras.layers.Dense(1, name=name) for name in ("first", "last"))])
+        model.compile(keras.optimizers.SGD(0.0), "mse", jit_compile=False)
+        model.set_weights([np.full((4, 1), scale), np.zeros(1), np.ones((1, 1)), np.zeros(1)])
+        x, _ = data(8)
+        monitor = subject.Monitor(x, np.zeros((8, 1), "float32"), loss=loss)
+        model.fit(0 * x, np.zeros((8, 1)), batch_size=8, verbose=0, callbacks=[monitor])
+        found = monitor.readings[0].non_finite
+        right = found is None if expected is None else str(found).endswith(expected)
+        check(right, f"named {found!r}, expected {expected!r}, with weights of {scale:g}")
+
+
+# Profiles
+
+
+@pytest.mark.structure
+def test_a_step_before_the_profile_compiles(subject: Subject) -> None:
+    """A profile of n steps, 10 unless told, takes n + 1 calls, of which the first, which compiles, is not timed."""
+    step, calls = products(size=8, count=1), 0
+
+    def slow_at_first() -> None:
+        nonlocal calls
+        calls += 1
+        time.sleep(0.01 if calls > 1 else 0.5)
+        step()
+
+    step()
+    found = profiled(subject, slow_at_first)
+    check(calls == 11, f"the step was called {calls} times for a profile of 10 steps, expected 11")
+    check(0.1 <= found.seconds < 0.5, f"10 steps of 0.01 s took {found.seconds:.3f} s; the first one of 0.5 s is none")
+
+
+@pytest.mark.structure
+def test_profile_is_kept_where_it_is_told(subject: Subject) -> None:
+    """Afterwards the folder holds the trace, and another profile in it is read from its own."""
+    require(subject.profile, "folder", "profile")
+    with tempfile.TemporaryDirectory() as folder:
+        for steps in (1, 3):
+            found = profiled(subject, products(size=64, count=2), steps=steps, folder=folder)
+            count = max(row.count for row in found.rows if "matmul" in row.operation.lower())
+            check(count == 2 * steps, f"{count} products in {steps} steps of 2")
+            check(any(Path(folder).rglob("*.xplane.pb")), "the folder holds no trace")
+
+
+@pytest.mark.structure
+def test_an_error_ends_the_profile(subject: Subject) -> None:
+    """An error in a step arrives, and leaves nothing running: another profile works."""
+    step, calls = products(size=8, count=1), 0
+
+    def failing() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise ArithmeticError("step 3 went wrong")
+        step()
+
+    try:
+        profiled(subject, failing, steps=4)
+    except ArithmeticError:
+        pass
+    else:
+        check(False, "an error in a step did not arrive")
+    check(len(profiled(subject, step, steps=1).rows) > 0, "the profile after an error has no rows")
