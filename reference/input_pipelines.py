@@ -134,22 +134,24 @@ class Pipeline:
     def _epoch(self, number: Tensor) -> Dataset:
         """The batches of one epoch."""
         tf.random.set_seed(None)  # in this graph alone: the program's global seed would repeat in every epoch
-        seed = tf.bitcast(fold_in(fold_in(0, self.options.seed), number), tf.int64)
+        state = fold_in(fold_in(0, self.options.seed), number)
 
-        def shuffled(dataset: Dataset) -> Dataset:
-            buffer = self.options.shuffle
+        def shuffled(dataset: Dataset, place: int) -> Dataset:
+            buffer = self.options.shuffle  # with one seed for all, groups of a size would be shuffled alike
+            seed = tf.bitcast(fold_in(state, place), tf.int64)
             return dataset.shuffle(buffer, seed, reshuffle_each_iteration=False) if buffer else dataset
 
         def finished(indices: Tensor, batch: Any) -> Any:
             return self.finish(indices, batch, number)
 
+        mixed = [shuffled(group, place) for place, group in enumerate(self.groups)]
         if self.options.vectorized:
-            groups = [self.stack(shuffled(group)) for group in self.groups]
+            groups = [self.stack(each) for each in mixed]
         else:
-            groups = [self.stack(_map(shuffled(group), _one_by_one(finished), self.options)) for group in self.groups]
+            groups = [self.stack(_map(each, _one_by_one(finished), self.options)) for each in mixed]
         batches = functools.reduce(tf.data.Dataset.concatenate, groups)
         if len(groups) > 1:
-            batches = shuffled(batches)
+            batches = shuffled(batches, len(groups))
         return _map(batches, finished, self.options) if self.options.vectorized else batches
 
 

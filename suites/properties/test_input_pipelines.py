@@ -374,6 +374,10 @@ def test_options_are_a_value(subject: Subject) -> None:
 
 BAD_OPTIONS: tuple[dict[str, Any], ...] = (
     {"batch": 0},
+    {"batch": True},
+    {"seed": -1},
+    {"seed": 2**63},
+    {"seed": True},
     {"shuffle": -1},
     {"shuffle": True},  # a buffer of one element, which shuffles nothing
     {"shard": (2, 2)},

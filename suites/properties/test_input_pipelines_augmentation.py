@@ -4,6 +4,7 @@ import itertools
 from collections import Counter
 from typing import Any
 
+import ml_dtypes  # noqa: F401 - it teaches NumPy bfloat16
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -70,16 +71,23 @@ def test_numbers_are_those_of_the_generator(subject: Subject, keys: list[int], c
     same(found, np.array([oracle.numbers(key, count) for key in keys], np.float32), "numbers")
 
 
-@example(keys=SOME_KEYS, flip=True, shift=1, noise=0.1)
-@example(keys=SOME_KEYS, flip=False, shift=3, noise=0.0)
-@given(keys=KEYS, flip=st.booleans(), shift=st.integers(0, 3), noise=st.sampled_from((0.0, 0.1)))
+@example(keys=SOME_KEYS, flip=True, shift=1, noise=0.1, dtype="float32")
+@example(keys=SOME_KEYS, flip=True, shift=2, noise=0.1, dtype="float64")
+@example(keys=SOME_KEYS, flip=False, shift=3, noise=0.0, dtype="bfloat16")
+@given(
+    keys=KEYS,
+    flip=st.booleans(),
+    shift=st.integers(0, 3),
+    noise=st.sampled_from((0.0, 0.1)),
+    dtype=st.sampled_from(("float16", "bfloat16", "float32", "float64")),
+)
 def test_augmentation_follows_the_numbers(
-    subject: Subject, keys: list[int], flip: bool, shift: int, noise: float
+    subject: Subject, keys: list[int], flip: bool, shift: int, noise: float, dtype: str
 ) -> None:
     """Mirrored, moved and disturbed as the numbers of its key say: exact but for the noise's rounding."""
     if not subject.provides("uniform"):
         raise NotProvided("uniform is not provided: its augmentation draws other numbers")
-    images = IMAGES[: len(keys)]
+    images = IMAGES[: len(keys)].astype(dtype)  # eighths, exact in each dtype
     found = augmented(subject, images, keys, flip=flip, shift=shift, noise=noise)
     truth = np.array(
         [
@@ -87,7 +95,18 @@ def test_augmentation_follows_the_numbers(
             for image, key in zip(images.astype(float), keys, strict=True)
         ]
     )
-    assert_within(found.astype(np.float64), truth, oracle.rounding(truth, noise, "float32"), "images")
+    assert_within(found.astype(np.float64), truth, oracle.rounding(truth, noise, dtype), f"{dtype} images")
+
+
+def test_images_keep_their_dtype(subject: Subject) -> None:
+    """Images of any floating-point dtype come back in it, moved exactly."""
+    for dtype in ("float16", "bfloat16", "float64"):
+        images = IMAGES.astype(dtype)
+        for noise in (0.0, 0.25):
+            augmented(subject, images, SOME_KEYS, flip=True, shift=1, noise=noise)  # which checks it
+        still = augmented(subject, images, SOME_KEYS, flip=True, shift=1, noise=0.0)
+        expected = augmented(subject, IMAGES, SOME_KEYS, flip=True, shift=1, noise=0.0)
+        same(still, expected.astype(dtype), f"{dtype} images")
 
 
 @example(keys=SOME_KEYS)

@@ -15,7 +15,7 @@ import numpy as np
 
 from suites.peers.plain import input_pipelines as plain
 
-augment_images = plain.augment_images
+augment_images, KNOWN_DEFECTS = plain.augment_images, plain.KNOWN_DEFECTS
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from keras.src.trainers.data_adapters.py_dataset_adapter import OrderedEnqueuer
 from suites.implementations import NotProvided
 from suites.peers.plain import input_pipelines as plain
 
-augment_images = plain.augment_images
+augment_images, KNOWN_DEFECTS = plain.augment_images, plain.KNOWN_DEFECTS
 
 
 @dataclass(frozen=True)

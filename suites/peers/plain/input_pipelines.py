@@ -6,6 +6,7 @@ from here that their libraries leave to their users: NumPy's augmentation, and a
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +16,12 @@ from typing import Any
 
 import keras
 import numpy as np
+
+from suites.implementations import KnownDefect
+
+KNOWN_DEFECTS = {
+    "shuffle_chooses_among_its_buffer": KnownDefect("All elements are shuffled, whatever number was asked for."),
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,8 @@ class Options:
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise ValueError(f"`batch` must be at least 1; it is {self.batch}")
+        if not 0 <= self.seed < 2**63 or self.seed is True or self.batch is True:
+            raise ValueError(f"`seed` must be from 0 to 2**63 - 1, and `batch` a number; {self.seed}, {self.batch}")
         if self.shuffle < 0 or self.shuffle is True:
             raise ValueError(f"`shuffle` must be a number of elements; it is {self.shuffle}")
         if not 0 <= self.shard[0] < self.shard[1]:
@@ -47,6 +56,7 @@ class Pipeline:
     transform: Any = None
     augment: Any = None
     group: Callable[[Iterable[int]], Iterator[list[int]]] | None = None
+    names: Sequence[int] | None = None  # the elements' own numbers, where those here are not
 
     def __post_init__(self) -> None:
         if self.steps == 0:
@@ -85,7 +95,8 @@ class Pipeline:
         batch = self.pick(numbers)
         if self.transform:
             batch = self.transform(batch)
-        return self.augment(batch, keys_of(self.options.seed, epoch, numbers)) if self.augment else batch
+        own = [self.names[number] for number in numbers] if self.names else numbers
+        return self.augment(batch, keys_of(self.options.seed, epoch, own)) if self.augment else batch
 
 
 def from_arrays(arrays: Any, options: Options | None = None, transform: Any = None, augment: Any = None) -> Pipeline:
@@ -106,13 +117,25 @@ def from_arrays(arrays: Any, options: Options | None = None, transform: Any = No
 def from_files(
     paths: Sequence[Any], read: Any, options: Options | None = None, transform: Any = None, augment: Any = None
 ) -> Pipeline:
-    """Batches of records: all files of the shard are read, then dealt out in turn."""
+    """Batches of records: all files of the shard are read, then dealt out in turn, one of each of sixteen."""
     options = options or Options()
-    files = [read(path) for path in paths[options.shard[0] :: options.shard[1]]]
-    turns = itertools.zip_longest(*files)
-    records = np.array([record for turn in turns for record in turn if record is not None])
+    if len(paths) < options.shard[1]:
+        raise ValueError("more shards than files")
+    waiting = [
+        [(number * 2**32 + place, record) for place, record in enumerate(read(paths[number]))]
+        for number in range(options.shard[0], len(paths), options.shard[1])
+    ]
+    dealt: list[tuple[int, Any]] = []
+    places, waiting = waiting[:16], waiting[16:]
+    while any(places) or waiting:
+        for place, records in enumerate(places):
+            if not records and waiting:
+                places[place] = records = waiting.pop(0)  # noqa: PLW2901 - another file takes the place
+            dealt += records[:1]
+            del records[:1]
+    names, rows = [name for name, _ in dealt], np.array([record for _, record in dealt])
     whole = Options(**{**vars(options), "shard": (0, 1)})
-    return from_arrays(records, whole, transform, augment)
+    return dataclasses.replace(from_arrays(rows, whole, transform, augment), names=names)
 
 
 def fixed_records(record_bytes: int) -> Callable[[Any], np.ndarray]:
@@ -150,7 +173,7 @@ def augment_images(
     images: np.ndarray, keys: np.ndarray, flip: bool = True, shift: int = 0, noise: float = 0.0
 ) -> np.ndarray:
     """Mirror, move and disturb each image, with a NumPy generator of its own."""
-    if images.ndim != 4 or images.dtype.kind != "f":
+    if images.ndim != 4 or not (images.dtype.kind == "f" or images.dtype.name == "bfloat16"):
         raise ValueError("images must be (B, H, W, C), floating point")
     height, width = images.shape[1:3]
     padded = np.pad(images, ((0, 0), (shift, shift), (shift, shift), (0, 0)))

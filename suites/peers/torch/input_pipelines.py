@@ -21,6 +21,7 @@ from suites.implementations import KnownDefect
 from suites.peers.plain import input_pipelines as plain
 
 KNOWN_DEFECTS = {
+    **plain.KNOWN_DEFECTS,
     "shards_part_the_elements": KnownDefect(
         "DistributedSampler repeats elements until all shards have equally many, and shards of workers with different "
         "seeds overlap.",
