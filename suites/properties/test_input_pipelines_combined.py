@@ -143,33 +143,38 @@ def members(batch: Any) -> list[int]:
     return [int(row[0]) for row in batch[0]]
 
 
-@pytest.mark.parametrize("boundaries", [None, [3]], ids=["padded", "bucketed"])
-def test_sequences_are_sharded(subject: Subject, boundaries: list[int] | None) -> None:
+def kinds(subject: Subject) -> list[list[int] | None]:
+    """Boundaries of what there is: padded batches, which have none, and bucketed ones."""
+    return [None, *([[3]] if subject.provides("bucketed_batches") else [])]
+
+
+def test_sequences_are_sharded(subject: Subject) -> None:
     """Each sequence is in one shard, and `steps` counts the batches of the shard."""
-    found = []
-    for index in range(2):
-        made = sequences_of(subject, boundaries, TOKENS, batch=3, shard=(index, 2), drop_remainder=boundaries is None)
-        shard = batches(made)
-        check(len(shard) == made.steps, f"{len(shard)} batches in shard {index}, steps {made.steps}")
-        found.append(flat(map(members, shard)))
-    kept = 6 if boundaries is None else 8
-    check(len(flat(found)) == len(set(flat(found))) == kept, f"shards {found} of the sequences 1 to 8")
+    for boundaries in kinds(subject):
+        found, kept = [], 6 if boundaries is None else 8
+        for index in range(2):
+            asked = {"batch": 3, "shard": (index, 2), "drop_remainder": boundaries is None}
+            made = sequences_of(subject, boundaries, TOKENS, **asked)
+            shard = batches(made)
+            check(len(shard) == made.steps, f"{len(shard)} batches in shard {index}, steps {made.steps}")
+            found.append(flat(map(members, shard)))
+        check(len(flat(found)) == len(set(flat(found))) == kept, f"shards {found} of the sequences 1 to 8")
 
 
-@pytest.mark.parametrize("boundaries", [None, [3]], ids=["padded", "bucketed"])
-def test_every_way_pads_alike(subject: Subject, boundaries: list[int] | None) -> None:
+def test_every_way_pads_alike(subject: Subject) -> None:
     """Tokens and masks do not depend on the optimisations, with a shuffle and over two epochs."""
     asked = {"batch": 2, "shuffle": 8, "seed": 1}
     if not ways(subject):
         raise NotProvided("Options has no optimisation")
-    naive = batches(sequences_of(subject, boundaries, TOKENS, **asked, **optimisations(subject, SLOW)), 2)
-    for way in ways(subject):
-        found = batches(sequences_of(subject, boundaries, TOKENS, **asked, **way), 2)
-        check(len(found) == len(naive), f"{len(found)} batches with {way}, {len(naive)} without")
-        for place, (one, other) in enumerate(zip(found, naive, strict=True)):
-            same(one, other, f"batch {place} (tokens, mask) with {way}")
-            expected = oracle.padded([TOKENS[number - 1] for number in members(other)])
-            same(one, expected, f"batch {place} (tokens, mask) with {way}, against its own sequences")
+    for boundaries in kinds(subject):
+        naive = batches(sequences_of(subject, boundaries, TOKENS, **asked, **optimisations(subject, SLOW)), 2)
+        for way in ways(subject):
+            found = batches(sequences_of(subject, boundaries, TOKENS, **asked, **way), 2)
+            check(len(found) == len(naive), f"{len(found)} batches with {way}, {len(naive)} without")
+            for place, (one, other) in enumerate(zip(found, naive, strict=True)):
+                same(one, other, f"batch {place} (tokens, mask) with {way}")
+                expected = oracle.padded([TOKENS[number - 1] for number in members(other)])
+                same(one, expected, f"batch {place} (tokens, mask) with {way}, against its own sequences")
 
 
 def test_buckets_are_shuffled_twice(subject: Subject) -> None:

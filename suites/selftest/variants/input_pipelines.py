@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+import reference._augmentation as augmentation
 import reference.input_pipelines as reference
-from suites.selftest.variants import Variant, override
+from suites.selftest.variants import Variant, edited, override
 
 MAKERS = ("from_arrays", "from_files", "padded_batches", "bucketed_batches")
 
@@ -454,4 +455,193 @@ TABLE: tuple[tuple[str, str, tuple[str, ...], Any], ...] = (
     ("options_mutable", "options can be changed", ("options_are_a_value",), override(reference, Options=Mutable)),
 )
 
-VARIANTS = tuple(Variant(*row) for row in TABLE)
+CUT, BUCKETED, BEGINS = (
+    "batches_are_cut_from_the_order",
+    "buckets_are_shuffled_twice",
+    "a_call_of_epochs_begins_where_it_is_told",
+)
+RECORDS, WAYS = "records_are_elements", "every_way_pads_alike"
+
+LINES: tuple[tuple[str, str, tuple[str, ...], str, str], ...] = (
+    (
+        "remainder_dropped_first",
+        "the remainder is dropped before the shuffle: the same elements are left out in every epoch",
+        (CUT,),
+        "            groups = [self.stack(each) for each in mixed]",
+        (
+            "            kept = self.options.batch * (self.steps or 0) if self.options.drop_remainder else -1\n"
+            "            groups = [self.stack(shuffled(each.take(kept), 0)) for each in self.groups]"
+        ),
+    ),
+    (
+        "only_batches_mixed",
+        "the elements of a bucket are not shuffled: who shares a batch is fixed",
+        (BUCKETED,),
+        "        mixed = [shuffled(group, place) for place, group in enumerate(self.groups)]",
+        "        mixed = [shuffled(g, p) if len(self.groups) == 1 else g for p, g in enumerate(self.groups)]",
+    ),
+    (
+        "buckets_in_a_row",
+        "batches of buckets come one bucket after the other, in spite of the shuffle",
+        (BUCKETED,),
+        "            batches = shuffled(batches, len(groups))",
+        "            pass",
+    ),
+    (
+        "buckets_shuffled_alike",
+        "all buckets, and their batches, are shuffled by one seed",
+        (BUCKETED,),
+        "seed = tf.bitcast(fold_in(state, place), tf.int64)",
+        "seed = tf.bitcast(state, tf.int64)",
+    ),
+    (
+        "sequences_in_every_shard",
+        "the shard is ignored for sequences",
+        ("sequences_are_sharded",),
+        "np.array(_shard(len(rows), options)), np.array([len(row) for row in rows])",
+        "np.arange(len(rows)), np.array([len(row) for row in rows])",
+    ),
+    (
+        "empty_left_out",
+        "sequences without a token are left out",
+        ("empty_sequences_are_rows",),
+        "rows = [np.asarray(sequence) for sequence in sequences]",
+        "rows = [np.asarray(sequence) for sequence in sequences if len(sequence)]",
+    ),
+    (
+        "seed_and_epoch_added",
+        "the order's seed is seed + epoch: epoch 1 of seed 0 is epoch 0 of seed 1",
+        ("epochs_and_seeds_have_orders_of_their_own",),
+        "state = fold_in(fold_in(0, self.options.seed), number)",
+        "state = fold_in(0, number + self.options.seed)",
+    ),
+    (
+        "endless_from_zero",
+        "an endless dataset begins at epoch 0",
+        (BEGINS,),
+        "tf.data.Dataset.counter(first) if",
+        "tf.data.Dataset.counter(0) if",
+    ),
+    (
+        "records_share_keys",
+        "records of all files have the same indices, and so the same keys",
+        (RECORDS,),
+        "start = number * 2**32",
+        "start = number * 0",
+    ),
+    (
+        "keys_by_the_shard",
+        "the keys of records depend on the shard",
+        (RECORDS,),
+        "from_tensor_slices((np.array(numbers), [str",
+        "from_tensor_slices((np.arange(len(numbers)), [str",
+    ),
+    (
+        "all_files_open",
+        "all files are open at the same time",
+        ("sixteen_files_take_turns",),
+        "cycle_length=min(16, len(numbers))",
+        "cycle_length=len(numbers)",
+    ),
+    (
+        "keys_of_the_dataset",
+        "keys count the epochs of the dataset: after a resume those of epoch 2 are those of epoch 0",
+        ("keys_count_the_epochs_of_training", "all_options_at_once"),
+        "tf.data.Dataset.range(first, first + count)\n        batches = numbers.flat_map(self._epoch)",
+        (
+            "tf.data.Dataset.range(first, first + count)\n"
+            "        batches = numbers.flat_map(lambda number: self._epoch(number - first))"
+        ),
+    ),
+    (
+        "images_in_float32",
+        "augmented images are float32, whatever came in",
+        ("images_keep_their_dtype", NUMBERS),
+        "    if noise:\n        change",
+        "    moved = images = tf.cast(moved, tf.float32)\n    if noise:\n        change",
+    ),
+    (
+        "blocks_permuted",
+        "the shuffle permutes blocks of its size: nothing leaves its block",
+        ("shuffle_chooses_among_its_buffer",),
+        "return dataset.shuffle(buffer, seed, reshuffle_each_iteration=False) if buffer else dataset",
+        (
+            "return dataset.window(buffer).flat_map(lambda *parts: tf.data.Dataset.zip(parts).shuffle("
+            "buffer, seed, reshuffle_each_iteration=False)) if buffer else dataset"
+        ),
+    ),
+    (
+        "all_shuffled",
+        "the shuffle chooses among all elements, however many it was told to",
+        ("shuffle_chooses_among_its_buffer",),
+        "return dataset.shuffle(buffer, seed",
+        "return dataset.shuffle(10_000, seed",
+    ),
+    (
+        "seed_unchecked",
+        "seeds out of range are taken",
+        ("bad_options_are_refused",),
+        "0 <= self.seed < 2**63)",
+        "True)",
+    ),
+    (
+        "padding_counts",
+        "unvectorized, padding counts as tokens: masks are made of one sequence, and padded with True",
+        (WAYS,),
+        "found.to_tensor(), tf.sequence_mask(found.row_lengths())",
+        "found.to_tensor(), tf.sequence_mask(found.row_lengths()) | (not options.vectorized)",
+    ),
+    (
+        "files_in_order",
+        "records of files are never shuffled",
+        (RECORDS,),
+        "    return _pipeline(rows, options, transform, augment, None)",
+        (
+            "    import dataclasses\n\n"
+            "    return _pipeline(rows, dataclasses.replace(options, shuffle=0), transform, augment, None)"
+        ),
+    ),
+)
+
+
+class GoesOn(reference.Pipeline):
+    """A second call of epochs goes on where the first one ended."""
+
+    def epochs(self, count: int | None = None, first: int = 0) -> Any:
+        done = vars(self).setdefault("done", [0])
+        done[0] += count or 0
+        return super().epochs(count, first + done[0] - (count or 0))
+
+
+class HalfCached(reference.Pipeline):
+    """An epoch that is broken off leaves a cache that counts as whole: what was read of it."""
+
+    def epochs(self, count: int | None = None, first: int = 0) -> Any:
+        batches = super().epochs(count, first)
+        if not self.options.cache:
+            return batches
+        kept, steps = vars(self).setdefault("kept", []), self.steps
+
+        def remembered() -> Any:
+            for batch in batches if not kept else kept * (count or 1):
+                if steps is not None and len(kept) < steps:
+                    kept.append(batch)
+                yield batch
+
+        return remembered()
+
+
+VARIANTS = (
+    *(Variant(*row) for row in TABLE),
+    *(
+        Variant(name, defect, caught_by, edited(augmentation, reference, old=old, new=new))
+        for name, defect, caught_by, old, new in LINES
+    ),
+    Variant("goes_on", "a second call of epochs goes on where the first one ended", (BEGINS,), of(GoesOn)),
+    Variant(
+        "half_cached",
+        "an epoch that was broken off leaves a cache that counts as whole",
+        ("a_broken_off_epoch_keeps_nothing",),
+        of(HalfCached),
+    ),
+)

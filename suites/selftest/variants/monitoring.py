@@ -528,18 +528,22 @@ LINES: tuple[tuple[str, str, tuple[str, ...], str, str], ...] = (
         "an improvement under min_delta becomes the best value all the same",
         (RULE, PROGRESS),
         "    return Progress(value, epoch, 0) if improved else dataclasses.replace(state, wait=state.wait + 1)",
-        "    better = state.best_epoch < 0 or sign * value < sign * state.best\n"
-        "    if improved:\n        return Progress(value, epoch, 0)\n"
-        "    best = value if better and value == value else state.best\n"
-        "    return dataclasses.replace(state, best=best, wait=state.wait + 1)",
+        (
+            "    better = state.best_epoch < 0 or sign * value < sign * state.best\n"
+            "    if improved:\n        return Progress(value, epoch, 0)\n"
+            "    best = value if better and value == value else state.best\n"
+            "    return dataclasses.replace(state, best=best, wait=state.wait + 1)"
+        ),
     ),
     (
         "trained_weights_restored",
         "only trainable weights are kept and restored: batch statistics are those of the last epoch",
         (RESTORED,),
         "            self.model.set_weights(self._weights)",
-        "            for variable, value in zip(self.model.weights, self._weights, strict=True):\n"
-        "                if variable.trainable:\n                    variable.assign(value)",
+        (
+            "            for variable, value in zip(self.model.weights, self._weights, strict=True):\n"
+            "                if variable.trainable:\n                    variable.assign(value)"
+        ),
     ),
     (
         "always_restored",
