@@ -50,7 +50,7 @@ def test_batches_are_cut_from_the_order(subject: Subject) -> None:
 
 def test_epochs_and_seeds_have_orders_of_their_own(subject: Subject) -> None:
     """Epoch 1 of one seed is no epoch 0 of the next: all orders of three epochs of three seeds differ."""
-    found = {}
+    found: dict[tuple[int, int], tuple[int, ...]] = {}
     for seed in range(3):
         made = pipeline(subject, rows(9), {"batch": 9, "shuffle": 9, "seed": seed})
         found |= {(seed, epoch): tuple(order) for epoch, order in enumerate(by_epoch(numbers(made, 3), 3))}

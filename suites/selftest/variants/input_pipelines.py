@@ -588,8 +588,11 @@ LINES: tuple[tuple[str, str, tuple[str, ...], str, str], ...] = (
         "padding_counts",
         "unvectorized, padding counts as tokens: masks are made of one sequence, and padded with True",
         (WAYS,),
-        "found.to_tensor(), tf.sequence_mask(found.row_lengths())",
-        "found.to_tensor(), tf.sequence_mask(found.row_lengths()) | (not options.vectorized)",
+        "return elements.padded_batch(options.batch, drop",
+        (
+            "values = None if options.vectorized else (tf.zeros((), tokens.dtype), True)\n"
+            "        return elements.padded_batch(options.batch, padding_values=values, drop"
+        ),
     ),
     (
         "files_in_order",

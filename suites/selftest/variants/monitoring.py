@@ -308,7 +308,7 @@ RULE, RESTORED = "stopping_follows_its_rule", "best_weights_are_restored"
 UNTOUCHED = "watching_leaves_the_run_as_it_was"
 BOTH = ("float32", "mixed_float16")
 
-VARIANTS = (
+VARIANTS: tuple[Variant, ...] = (
     Variant(
         "norm_of_norms",
         "norms are added, not their squares",
