@@ -229,13 +229,3 @@ def products(size: int, count: int) -> Callable[[], Any]:
 
         return tf.function(step)
     return step
-
-
-def check_refused(what: str, function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
-    """Fail unless the function raises ValueError."""
-    __tracebackhide__ = True
-    try:
-        function(*arguments, **options)
-    except ValueError:
-        return
-    check(False, f"{what} was accepted")

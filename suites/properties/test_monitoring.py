@@ -21,7 +21,6 @@ from suites.properties.monitoring_cases import (
     Gradients,
     Values,
     batches,
-    check_refused,
     data,
     followed,
     gradients,
@@ -34,6 +33,7 @@ from suites.properties.monitoring_cases import (
 )
 from suites.properties.numerics import UNIT_ROUNDOFF, assert_equal, assert_within, gamma, to_numpy
 from suites.properties.oracles import monitoring as oracle
+from suites.properties.refusals import refused
 from suites.subjects import Subject
 
 # Gradient norms and updates
@@ -390,28 +390,29 @@ def test_arguments_are_left_as_they_were(subject: Subject) -> None:
 def test_early_stopping_refuses_what_makes_no_sense(subject: Subject) -> None:
     """No patience, a negative min_delta, an unknown mode and a value that is missing are answered with ValueError."""
     for option, value in (("patience", 0), ("min_delta", -1.0), ("mode", "least")):
-        check_refused(f"{option}={value!r}", subject.EarlyStopping, **{option: value})
-    check_refused("min_delta=nan", subject.EarlyStopping, min_delta=math.nan)
+        usual = option == "patience"  # of 0, which Keras takes for 1
+        refused(f"{option}={value!r}", lambda kept={option: value}: subject.EarlyStopping(**kept), usual=usual)
+    refused("min_delta=nan", subject.EarlyStopping, min_delta=math.nan)
     callback = subject.EarlyStopping(monitor="val_accuracy")
     callback.on_train_begin()
-    check_refused("an epoch without val_accuracy", callback.on_epoch_end, 0, {"loss": 1.0})
+    refused("an epoch without val_accuracy", callback.on_epoch_end, 0, {"loss": 1.0})
 
 
 @pytest.mark.structure
 def test_empty_data_is_refused(subject: Subject) -> None:
     """No batches, a batch of none and a vector are answered with ValueError by the statistics of activations."""
-    check_refused("no batches", subject.activation_statistics, [])
-    check_refused("an empty batch", subject.activation_statistics, [np.zeros((0, 3), "float32")])
-    check_refused("a vector", subject.activation_statistics, [np.zeros(3, "float32")])
+    refused("no batches", subject.activation_statistics, [])
+    refused("an empty batch", subject.activation_statistics, [np.zeros((0, 3), "float32")])
+    refused("a vector", subject.activation_statistics, [np.zeros(3, "float32")])
 
 
 @pytest.mark.structure
 def test_profiles_of_no_steps_are_refused(subject: Subject) -> None:
     """A profile of no steps is answered with ValueError."""
-    check_refused("a profile of 0 steps", subject.profile, products(size=2, count=1), steps=0)
+    refused("a profile of 0 steps", subject.profile, products(size=2, count=1), steps=0)
 
 
 @pytest.mark.structure
 def test_readings_at_no_steps_are_refused(subject: Subject) -> None:
     """A monitor that is to read every 0 steps is answered with ValueError."""
-    check_refused("a reading every 0 steps", subject.Monitor, np.zeros((1, 1)), np.zeros(1), every=0)
+    refused("a reading every 0 steps", subject.Monitor, np.zeros((1, 1)), np.zeros(1), every=0)
