@@ -15,6 +15,7 @@ from reports.comparisons import WITHOUT, inverse
 from reports.conformance import Matrix, conformance
 from reports.gains import gain_words
 from reports.groups import Group, by_race, grouped
+from reports.mutation import Mutation, mutation
 from reports.plots import Plot, render
 from reports.roofline import rooflines
 from reports.run_folder import Row
@@ -100,6 +101,10 @@ class Page:
         """The conformance matrices, by technique."""
         return conformance(self.rows["conformance"], self.title, self.tables.caught)
 
+    def mutation(self) -> list[Mutation]:
+        """What the properties saw of small changes to each reference."""
+        return mutation(self.rows["mutants"], self.title)
+
     def sights(self) -> list[tuple[Sight, Drawn]]:
         """What could be seen on each machine."""
         return [(each, self._draw(each.drift)) for each in sights(self.rows, self.tables.floors, self.places)]
@@ -174,7 +179,7 @@ class Page:
         rows = [
             row | {"anchor": f"r{i}"}
             for i, row in enumerate(self.rows["provenance"])
-            if row["kind"] != "property" or row["key"] in failed
+            if row["kind"] not in ("property", "mutant") or row["key"] in failed
         ]
         return {kind: of_kind for (kind,), of_kind in grouped(rows, ("kind",)).items()}
 

@@ -43,6 +43,14 @@ def property_row(run: Run, row: Row) -> Row:
     )
 
 
+OF_MUTANTS = ("file", "line", "operator", "code", "old", "new", "killer", "of", "equivalent")
+
+
+def mutant_row(run: Run, row: Row) -> Row:
+    """One mutant of a reference."""
+    return common(run, row) | {name: row[name] for name in OF_MUTANTS} | {"mutant": row["asked"]["mutant"]}
+
+
 def count_failures(conformance: Iterable[Row]) -> dict[tuple[str, ...], tuple[int, int, int]]:
     """By contender: properties failed, those of them that are declared as known, and properties run.
 

@@ -36,6 +36,7 @@ from reports.files import (
 FORMAT = 1
 PROPERTIES = "properties.jsonl"
 TRIALS = "trials.jsonl"
+MUTANTS = "mutants.jsonl"
 TIMINGS = "timings.json"
 RUN = "run.json"
 RACES = "races"
@@ -184,7 +185,7 @@ class RunFolder:
         write_whole(self.path, {RUN: (json.dumps(kept, indent=2) + "\n").encode()})
 
     def append(self, name: str, row: Mapping[str, Any]) -> None:
-        """Add one row to ``properties.jsonl``, ``trials.jsonl`` or a race's journal, and force it to disk.
+        """Add one row to a file of JSON lines, or to a race's journal, and force it to disk.
 
         Raises:
             NotWrittenError: there is no room, or no permission.
@@ -214,6 +215,10 @@ class RunFolder:
         """One row per seeded training run of one arm, oldest first."""
         return self.rows(TRIALS)
 
+    def mutants(self) -> list[Row]:
+        """One row per mutant of a reference that its properties were tried on, oldest first."""
+        return self.rows(MUTANTS)
+
     def timings_file(self) -> Row:
         """``timings.json`` whole, or an empty object where nothing has been timed."""
         path = self.path / TIMINGS
@@ -241,7 +246,7 @@ class RunFolder:
     def notes(self, timings: Mapping[str, Any]) -> list[str]:
         """What is left out of what is read, a sentence each; given what `timings_file` holds."""
         notes = []
-        for name in (PROPERTIES, TRIALS):
+        for name in (PROPERTIES, TRIALS, MUTANTS):
             content = read(self.path / name) or b""
             if content != whole_lines(content):
                 notes.append(
@@ -256,7 +261,7 @@ class RunFolder:
 
     def keys(self) -> set[str]:
         """The keys of all rows that need not be measured again; contenders that failed are tried again."""
-        rows, file = self.properties() + self.trials(), self.timings_file()
+        rows, file = self.properties() + self.trials() + self.mutants(), self.timings_file()
         rows += [row for row in file.get("failures", []) if row.get("outcome") == "not provided"]  # nothing went wrong
         return {row["key"] for row in rows} | {entry["extra_info"]["key"] for entry in own(file)}
 
@@ -277,7 +282,11 @@ def _is_no_remains(path: Path) -> bool:
 
 
 def _model(name: str) -> type[schema.Model]:
-    models: dict[str, type[schema.Model]] = {PROPERTIES: schema.Property, TRIALS: schema.Trial}
+    models: dict[str, type[schema.Model]] = {
+        PROPERTIES: schema.Property,
+        TRIALS: schema.Trial,
+        MUTANTS: schema.Mutant,
+    }
     return models.get(name, schema.JournalEntry)
 
 

@@ -66,6 +66,27 @@ class Property(Row):
     worst_error: Annotated[float, Field(ge=0)] | None = None
 
 
+class MutantAsked(Asked):
+    """Which mutant was tried."""
+
+    mutant: fields.Name
+
+
+class Mutant(Row):
+    """A row of ``mutants.jsonl``: one change of a reference, and the property that found it."""
+
+    asked: MutantAsked
+    file: fields.Name
+    line: fields.Whole
+    operator: fields.Name
+    code: str
+    old: str
+    new: str
+    killer: str
+    of: fields.Count
+    equivalent: fields.Count
+
+
 class TrialAsked(Asked):
     """What a trial was asked."""
 

@@ -354,6 +354,14 @@ def _mean_logs(rounds: Rounds, codes: Codes) -> tuple[Codes, Floats]:
     return distinct, sums / np.bincount(places, minlength=len(distinct))
 
 
+def share_interval(successes: int, tried: int) -> tuple[float, float]:
+    """The share of all that succeed, given a sample: a 95% interval (Clopper and Pearson 1934, which is exact)."""
+    tail, failures = (1 - CONFIDENCE) / 2, tried - successes
+    low = float(special.betaincinv(successes, failures + 1, tail)) if successes else 0.0
+    high = float(special.betaincinv(successes + 1, failures, 1 - tail)) if failures else 1.0
+    return low, high
+
+
 def false_discovery(p_values: ArrayLike) -> Floats:
     """Benjamini-Hochberg adjusted p-values (JRSSB 57, 1995): among those below q, a share of at most q is false.
 

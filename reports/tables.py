@@ -66,9 +66,12 @@ COLUMNS = {
         "rounds",
     ),
     "left_out": left_out.COLUMNS,
+    "mutants": ("place", *ASKED, "mutant", *rows.OF_MUTANTS),
     "provenance": ("place", "run", "kind", "technique", "row"),
 }
-COLUMNS |= {name: (*COLUMNS[name], *KEPT) for name in ("conformance", "timings", "trials", "failures", "provenance")}
+COLUMNS |= {
+    name: (*COLUMNS[name], *KEPT) for name in ("conformance", "timings", "trials", "failures", "mutants", "provenance")
+}
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,7 @@ def read(paths: Iterable[Path]) -> Tables:
     both = list(zip(runs, folders, strict=True))
     properties = _latest((run, row) for run, folder in both for row in folder.properties())
     trials = _latest((run, _usable(row)) for run, folder in both for row in folder.trials())
+    mutants = _latest((run, row) for run, folder in both for row in folder.mutants())
     timed = [(run, folder.timings_file()) for run, folder in both]
     entries = _latest(
         (run, entry["extra_info"] | {"data": entry["stats"]["data"]}) for run, file in timed for entry in own(file)
@@ -153,11 +157,13 @@ def read(paths: Iterable[Path]) -> Tables:
         "trials": trial_rows,
         "failures": [rows.failure_row(run, row) for run, row in failures],
         "left_out": left_out.left_out(runs, held),
+        "mutants": [rows.mutant_row(run, row) for run, row in mutants],
         "provenance": [
             *(rows.provenance_row("timing", run, row) for run, row in entries),
             *(rows.provenance_row("failure", run, row) for run, row in failures),
             *(rows.provenance_row("trial", run, row) for run, row in trials),
             *(rows.provenance_row("property", run, row) for run, row in properties),
+            *(rows.provenance_row("mutant", run, row) for run, row in mutants),
         ],
     }
     frames = {name: pd.DataFrame(rows, columns=list(COLUMNS[name])) for name, rows in tables.items()}

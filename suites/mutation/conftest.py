@@ -1,15 +1,18 @@
 """Which mutants are tried: of all techniques or of those that are named, all of them or a sample."""
 
-import json
 import random
-from pathlib import Path
+from collections.abc import Generator
 from typing import Any
 
 import pytest
 
-from suites.implementations import techniques
+from reports.run_folder import MUTANTS
+from suites.implementations import implementation, source_digest, techniques
+from suites.mutation import engine
 from suites.mutation.engine import reason
 from suites.mutation.operators import Mutant, mutants
+from suites.properties import modules_of
+from suites.recording import folder_of, row_of, select
 
 GOAL = 0.95
 """The share of a technique's mutants, less the equivalent ones, that its properties have to find."""
@@ -43,29 +46,69 @@ def sample(found: list[Mutant], size: int | None) -> list[Mutant]:
     return kept if size is None else [each for each in kept if each in drawn]
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """The share of each technique that was found; and, with ``--results``, each mutant with what found it."""
-    rows = [
-        row for outcome in ("passed", "failed") for each in terminalreporter.getreports(outcome) if (row := _row(each))
-    ]
-    for technique in dict.fromkeys(row["technique"] for row in rows):
-        of_technique = [row for row in rows if row["technique"] == technique]
-        found = sum(bool(row["killer"]) for row in of_technique)
-        share = f"{found} of {len(of_technique)} mutants found, {found / len(of_technique):.1%}"
-        terminalreporter.write_line(f"{technique}: {share}", green=found >= GOAL * len(of_technique))
-    if rows and config.option.results:
-        path = Path(config.option.results) / "mutants.jsonl"
-        with path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
-        terminalreporter.write_line(f"{path}")
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what the run folder holds already."""
+    select(config, items, _asked)
 
 
-def _row(report: pytest.TestReport) -> dict[str, Any] | None:
-    """A mutant and its killer: the property, or ``process`` where its process ended or hung."""
-    told: dict[str, Any] = dict(report.user_properties)
-    if report.when != "call" or "test_a_property_finds_the_mutant" not in report.nodeid:
+def _asked(item: pytest.Item) -> dict[str, Any] | None:
+    mutant = mutant_of(item)
+    if mutant is None:
         return None
-    if "mutant" not in told:  # its process took along what it had noted
-        identity = report.nodeid.partition("[")[2].removesuffix("]")
-        told = {"mutant": next(vars(m) for name in techniques() for m in mutants(name) if str(m) == identity)}
-    return {**told["mutant"], "killer": told.get("killer", "process")}
+    option: Any = item.config.option
+    reference = implementation(mutant.technique, "reference")
+    return {
+        "technique": mutant.technique,
+        "mutant": mutant.identity,
+        "implementation": reference.name,
+        "backend": option.backend,
+        "precision": engine.PRECISIONS[0],
+        "device": option.device,
+        "scale": option.scale,
+        "source": f"{source_digest(*modules_of(mutant.technique))}-{reference.digest}",
+    }
+
+
+def mutant_of(item: pytest.Item) -> Mutant | None:
+    """The mutant of an item, else ``None``."""
+    parameters: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
+    return parameters.get("mutant")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Write the row of a mutant: its killer is a property, or ``process`` where its process ended or hung."""
+    report = yield
+    mutant = mutant_of(item)
+    interrupted = call.excinfo is not None and isinstance(call.excinfo.value, KeyboardInterrupt)
+    if mutant is None or call.when != "call" or interrupted:
+        return report
+    told: dict[str, Any] = dict(report.user_properties)
+    killer = told.get("killer", "process")
+    if killer == "process":  # which is a way of being found
+        report.outcome, report.longrepr = "passed", None
+    report.user_properties.append(("killed", (mutant.technique, killer)))  # for the summary, in another process
+    if (folder := folder_of(item.config)) is not None:
+        every = mutants(mutant.technique)
+        equivalent = sum(reason(each) is not None for each in every)
+        change = {name: getattr(mutant, name) for name in ("file", "line", "operator", "code", "old", "new")}
+        counts = {"of": len(every) - equivalent, "equivalent": equivalent}
+        folder.append(MUTANTS, row_of(item, **change, killer=killer, **counts))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The share of each technique's mutants that was found in this session."""
+    killed = [
+        told[1]
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.getreports(outcome)
+        for told in getattr(report, "user_properties", ())
+        if report.when == "call" and told[0] == "killed"
+    ]
+    for technique in dict.fromkeys(name for name, _ in killed):
+        killers = [killer for name, killer in killed if name == technique]
+        found = sum(map(bool, killers))
+        share = f"{found} of {len(killers)} mutants found, {found / len(killers):.1%}"
+        terminalreporter.write_line(f"{technique}: {share}", green=found >= GOAL * len(killers))

@@ -5,6 +5,7 @@ review does; where a change makes no difference to what anyone can see, it is li
 """
 
 import ast
+import functools
 import hashlib
 import itertools
 from collections.abc import Iterator
@@ -120,6 +121,7 @@ def files_of(technique: str) -> list[Path]:
     return found
 
 
+@functools.cache
 def mutants(technique: str) -> list[Mutant]:
     """All mutants of a technique, in the order of its files and lines."""
     return [mutant for path in files_of(technique) for mutant in _of_file(technique, path)]

@@ -10,7 +10,6 @@ from suites.mutation.operators import Mutant
 
 def test_a_property_finds_the_mutant(mutant: Mutant, record_property: Callable[[str, object], None]) -> None:
     """Try one mutant, and note which property found it."""
-    record_property("mutant", vars(mutant))
     killer = engine.killer(mutant)
     record_property("killer", killer or "")
     if not killer:
