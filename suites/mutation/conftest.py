@@ -9,6 +9,7 @@ import pytest
 from reports.run_folder import MUTANTS
 from suites.implementations import implementation, source_digest, techniques
 from suites.mutation import engine
+from suites.mutation.changes import changed_lines
 from suites.mutation.engine import reason
 from suites.mutation.operators import Mutant, mutants
 from suites.properties import modules_of
@@ -23,6 +24,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("touchstone mutation")
     group.addoption("--technique", action="append", default=[], metavar="NAME", help="mutate this one; may be repeated")
     group.addoption(
+        "--since", metavar="REVISION", help="try mutants of the lines that are new since this revision of git"
+    )
+    group.addoption(
         "--sample", type=int, metavar="N", help="try so many mutants of each technique, drawn by their names"
     )
 
@@ -33,7 +37,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         option = metafunc.config.option
         if unknown := set(option.technique) - set(techniques()):
             raise pytest.UsageError(f"--technique {', '.join(unknown)}: expected of {', '.join(techniques())}")
-        chosen = [each for name in option.technique or techniques() for each in sample(mutants(name), option.sample)]
+        try:
+            lines = changed_lines(option.since) if option.since else None
+        except ValueError as error:
+            raise pytest.UsageError(f"--since: {error}") from None
+        chosen = [
+            each
+            for name in option.technique or techniques()
+            for each in sample(
+                [m for m in mutants(name) if lines is None or m.line in lines.get(m.file, ())], option.sample
+            )
+        ]
         metafunc.parametrize(
             "mutant", [pytest.param(each, marks=pytest.mark.isolated(each)) for each in chosen], ids=str
         )
@@ -44,6 +58,14 @@ def sample(found: list[Mutant], size: int | None) -> list[Mutant]:
     kept = [each for each in found if reason(each) is None]
     drawn = sorted(kept, key=lambda each: random.Random(each.identity).random())[:size]
     return kept if size is None else [each for each in kept if each in drawn]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, Any, Any]:
+    """No line of a reference is new: then there is nothing to try, and nothing wrong."""
+    if session.config.option.since and session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        session.exitstatus = pytest.ExitCode.OK
+    return (yield)
 
 
 @pytest.hookimpl(trylast=True)

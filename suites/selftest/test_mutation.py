@@ -1,12 +1,14 @@
 """Mutants made by machine: which changes there are, that each is one, and that a property finds a real one."""
 
 import ast
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from suites.implementations import ROOT, techniques
 from suites.mutation import engine, operators
+from suites.mutation.changes import changed_lines
 from suites.mutation.conftest import sample
 from suites.mutation.operators import Mutant, files_of, mutants
 
@@ -94,3 +96,23 @@ def test_a_property_finds_a_mutant_and_passes_what_is_unchanged() -> None:
     source = (ROOT / "reference" / f"{wrong.file}.py").read_text(encoding="utf-8")
     same = Mutant("additive_attention", wrong.file, 1, 0, "none", 0, 0, "", "", source.splitlines()[0])
     assert engine.killer(same) is None, "the same lines are no mutant"
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def test_lines_that_are_new_are_found(tmp_path: Path) -> None:
+    """Wrong variant: a line is told by its number before the change."""
+    (tmp_path / "reference").mkdir()
+    path = tmp_path / "reference" / "residual.py"
+    path.write_text("a = 1\nb = 2\nc = 3\n")
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-qm", "first")
+    assert changed_lines("HEAD", tmp_path) == {}
+    path.write_text("new = 0\na = 1\nc = 4\n")
+    assert changed_lines("HEAD", tmp_path) == {"residual": {1, 3}}
+    with pytest.raises(ValueError, match="'nowhere' is no revision that git finds here"):
+        changed_lines("nowhere", tmp_path)
