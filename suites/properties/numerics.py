@@ -94,11 +94,11 @@ def assert_within(actual: Any, expected: np.ndarray, bound: Any, what: str) -> N
     if wrong.any():
         excess = np.where(np.isnan(error), np.inf, error - limit)
         worst = np.unravel_index(np.argmax(np.where(wrong, excess, -np.inf)), expected.shape)
-        place = list(map(int, worst))
-        raise AssertionError(
-            f"{what}: at {place} got {got[worst]:.9g}, expected {expected[worst]:.9g} +- {limit[worst]:.3g}; "
-            f"{int(wrong.sum())} of {wrong.size} elements are outside the bound"
-        )
+        found = f"got {got[worst]:.9g}, expected {expected[worst]:.9g} +- {limit[worst]:.3g}"
+        if not expected.shape:  # a number has no place, and there is no other
+            raise AssertionError(f"{what}: {found}")
+        place, outside = list(map(int, worst)), f"{int(wrong.sum())} of {wrong.size} elements are outside the bound"
+        raise AssertionError(f"{what}: at {place} {found}; {outside}")
 
 
 def assert_equal(actual: Any, expected: Any, what: str) -> None:

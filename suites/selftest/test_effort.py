@@ -1,5 +1,7 @@
 """How hard a property looked: examples, what was discarded, and the worst error as a share of its bound."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, assume, example, given, settings
@@ -74,3 +76,19 @@ def test_the_worst_error_is_a_share_of_its_bound(
             assert expected > 1
         numerics.assert_within(np.zeros(0), np.zeros(0), 0.0, "nothing")
     assert effort.worst_error == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected", "message"),
+    [
+        (2.5, 2.0, "loss: got 2.5, expected 2 +- 0.1"),  # wrong: at [] got 2.5; 1 of 1 elements
+        ([2.5, 2.0], [2.0, 2.0], "loss: at [0] got 2.5, expected 2 +- 0.1; 1 of 2 elements are outside the bound"),
+        ([[2.0, 9.0]], [[2.0, 2.0]], "loss: at [0, 1] got 9, expected 2 +- 0.1; 1 of 2 elements are outside the bound"),
+    ],
+)
+def test_a_wrong_number_is_named_without_a_place_and_a_wrong_element_with_it(
+    actual: Any, expected: Any, message: str
+) -> None:
+    with pytest.raises(AssertionError) as failure:
+        numerics.assert_within(np.array(actual), np.array(expected), 0.1, "loss")
+    assert str(failure.value) == message
