@@ -6,7 +6,7 @@ at any step.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -15,7 +15,7 @@ from keras import tree
 if TYPE_CHECKING:
     from reference.curriculum import Curriculum
 
-Data = Any  # a nest of arrays with N rows each, such as (x, y) or ({"letters": x}, y)
+Data = Any  # arrays of N rows in a nest of tuples (named ones, too), lists and dicts: x, (x, y) or ({"letters": x}, y)
 
 
 def batches(plan: Curriculum, data: Data, start: int = 0) -> Iterator[Data]:
@@ -29,16 +29,19 @@ def batches(plan: Curriculum, data: Data, start: int = 0) -> Iterator[Data]:
 
 
 def to_tf_data(plan: Curriculum, data: Data, start: int = 0) -> Any:
-    """The batches of a plan as a `tf.data.Dataset` of known length; arguments and errors as in `batches`."""
+    """The batches of a plan as a `tf.data.Dataset` of known length and shapes; arguments and errors as in `batches`.
+
+    Tuples take the place of the lists in `data`, since tf.data has no lists.
+    """
     import tensorflow as tf
 
     row_count(data, len(plan.order))
     with tf.device("cpu:0"):  # where tf.data gathers
-        tensors = tree.map_structure(tf.convert_to_tensor, data)
+        tensors = _mapped(tf.convert_to_tensor, data, tuple)
 
     def gather(step: Any) -> Any:
         indices = tf.ensure_shape(tf.numpy_function(plan.indices, [step], tf.int64), (plan.batch_size,))
-        return tree.map_structure(lambda tensor: tf.gather(tensor, indices), tensors)
+        return _mapped(lambda tensor: tf.gather(tensor, indices), tensors)
 
     steps = plan.steps(start)
     return tf.data.Dataset.range(steps.start, steps.stop).map(gather).prefetch(tf.data.AUTOTUNE)
@@ -47,8 +50,8 @@ def to_tf_data(plan: Curriculum, data: Data, start: int = 0) -> Any:
 class CurriculumDataset(keras.utils.PyDataset):
     """The batches of a plan for `fit`, on any backend.
 
-    It has no length. Of a dataset that has one, `fit` shuffles the batches unless told not to; an endless one it reads
-    in order, through all epochs:
+    It has no length, and goes on after the last step of the plan. Of a dataset that has a length, `fit` shuffles the
+    batches unless told not to; an endless one it reads in order, through all epochs:
 
         model.fit(CurriculumDataset(plan, (x, y)), steps_per_epoch=100, epochs=plan.total_steps // 100, shuffle=False)
 
@@ -82,12 +85,26 @@ class CurriculumDataset(keras.utils.PyDataset):
 
 
 def rows_of(data: Data, rows: Any) -> Data:
-    """The rows of every array in a nest; `keras.tree` would take ten times as long as the gathering."""
+    """The rows of every array in a nest."""
+    return _mapped(lambda array: array[rows], data)
+
+
+def _mapped(function: Callable[[Any], Any], data: Data, lists: type = list) -> Data:
+    """A function of every array in a nest; `keras.tree` would take ten times as long as to gather rows.
+
+    Args:
+        function: of an array.
+        data: the nest.
+        lists: what stands for its lists.
+    """
     if isinstance(data, dict):
-        return {name: rows_of(each, rows) for name, each in data.items()}
+        return {name: _mapped(function, each, lists) for name, each in data.items()}
     if isinstance(data, tuple | list):
-        return type(data)(rows_of(each, rows) for each in data)
-    return data[rows]
+        found = [_mapped(function, each, lists) for each in data]
+        if hasattr(data, "_fields"):  # a named tuple
+            return type(data)(*found)
+        return (lists if isinstance(data, list) else type(data))(found)
+    return function(data)
 
 
 def row_count(data: Data, size: int | None = None) -> int:

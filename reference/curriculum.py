@@ -76,7 +76,7 @@ def visible_count(pacing: str, step: int, total_steps: int, size: int, *, start:
         total_steps: T.
         size: N.
         start: b, the fraction visible at step 0, from 0 to 1.
-        full: a, the fraction of T after which all are visible; above 0, and above 1 for never.
+        full: a, the fraction of T after which all are visible; above 0 and finite. Above 1 it is reached after step T.
 
     Returns:
         From 1 to N; never less than at an earlier step.
@@ -147,13 +147,20 @@ def self_paced_weights(losses: ArrayLike, threshold: float) -> NDArray[np.float3
 
     Returns:
         `(N,)` float32.
+
+    Raises:
+        ValueError: losses of the wrong shape, or NaN.
     """
     losses = _numbers("losses", losses)
     return ((losses < threshold) | (losses == losses.min())).astype(np.float32)
 
 
 def self_paced_threshold(round_number: int, first: float, growth: float = 1.3) -> float:
-    """The threshold of a round, first * growth^round: in the end every example has weight 1."""
+    """The threshold of a round, first * growth^round: in the end every example has weight 1.
+
+    Raises:
+        ValueError: `first` is not above 0, `growth` not above 1, or the round is negative.
+    """
     if not (first > 0 and growth > 1 and round_number >= 0):
         raise ValueError(f"expected first > 0, growth > 1 and round >= 0; got {first}, {growth} and {round_number}")
     with np.errstate(over="ignore"):  # infinity is a threshold, too
@@ -171,12 +178,13 @@ def order(
     """Order examples by their scores.
 
     Args:
-        scores: `(N,)` real numbers, higher is harder; infinity is, NaN is not allowed.
+        scores: `(N,)` real numbers of any dtype, higher is harder; they are compared as they are given. Infinity is
+            allowed, NaN is not.
         kind: "curriculum", the easiest first; "anti", the hardest first; or "random", whatever the scores are. Equal
             scores stay in the order of their indices.
         seed: of the random order, 0 or more.
-        labels: `(N,)`. If given, the classes take turns in an order that is otherwise the same, so that in every prefix
-            their counts differ by at most one, as long as no class is used up.
+        labels: `(N,)`, of any dtype that can be sorted. If given, the classes take turns in an order that is otherwise
+            the same, so that in every prefix their counts differ by at most one, as long as no class is used up.
 
     Returns:
         `(N,)`, each index once.
@@ -221,7 +229,7 @@ class Curriculum:
     goes on after its last step, with all examples visible once `full` is reached.
 
     Attributes:
-        order: `(N,)`, each index once, the easiest first; kept as a read-only copy.
+        order: `(N,)` integers of any dtype, each index once, the easiest first; kept as a read-only copy.
         total_steps: T.
         batch_size: B, examples in each step.
         pacing: a name in `PACINGS`.
@@ -264,9 +272,10 @@ class Curriculum:
 
     def indices(self, step: int) -> NDArray[np.int64]:
         """The indices that a step draws, `(B,)`."""
-        position, end = operator.index(step) * self.batch_size, (step + 1) * self.batch_size
-        if position < 0:
+        step = operator.index(step)  # in the small integers of NumPy the product below would wrap
+        if step < 0:
             raise ValueError(f"`step` must be 0 or more; it is {step}")
+        position, end = step * self.batch_size, (step + 1) * self.batch_size
         drawn = []
         while position < end:
             number, begin, size = self._pass_at(position)
