@@ -8,7 +8,20 @@ import numpy as np
 import pytest
 
 from suites.properties.checks import check
-from suites.properties.curriculum_cases import PLAN, TEN, Plan, check_batches, draws, fitted, plan_of, refused
+from suites.properties.curriculum_cases import (
+    PLAN,
+    TEN,
+    Pair,
+    Plan,
+    check_batches,
+    check_rows,
+    draw,
+    draws,
+    fitted,
+    nests,
+    plan_of,
+    refused,
+)
 from suites.subjects import Subject
 
 RESUMED = 5
@@ -37,9 +50,13 @@ def test_tf_data_gives_the_same_batches(subject: Subject) -> None:
     for start in (0, RESUMED):
         curriculum, expected = expected_batches(subject, PLAN, start)
         dataset = subject.to_tf_data(curriculum, PLAN.rows(), start)
-        check_batches(dataset.as_numpy_iterator(), PLAN, expected, f"tf.data batches from step {start}")
+        for epoch in (1, 2):
+            what = f"tf.data batches from step {start}, in epoch {epoch}"
+            check_batches(dataset.as_numpy_iterator(), PLAN, expected, what)
         cardinality = int(dataset.cardinality())
         check(cardinality == 12 - start, f"{cardinality} batches announced, expected {12 - start}")
+        shapes = [tuple(each.shape) for each in keras.tree.flatten(dataset.element_spec)]
+        check(shapes == [(3, 2), (3,)], f"batches of shapes {shapes} announced, expected (3, 2) and (3,)")
 
 
 @pytest.mark.structure
@@ -51,6 +68,37 @@ def test_py_dataset_gives_the_same_batches(subject: Subject) -> None:
         check(isinstance(dataset, keras.utils.PyDataset), f"{type(dataset).__name__} is no PyDataset")
         found = [dataset[index] for index in range(12 - start)]
         check_batches(found, PLAN, expected, f"PyDataset batches from step {start}")
+        again = [dataset[index] for index in reversed(range(12 - start))][::-1]
+        check_batches(again, PLAN, expected, f"PyDataset batches from step {start}, asked for again and backwards")
+
+
+@pytest.mark.structure
+def test_py_dataset_is_endless(subject: Subject) -> None:
+    """After the last step of its plan a `PyDataset` goes on as the plan does, and announces no number of batches."""
+    for start in (0, RESUMED, 12):
+        curriculum = plan_of(subject, PLAN)
+        dataset = subject.CurriculumDataset(curriculum, PLAN.rows(), start)
+        check(dataset.num_batches is None, f"{dataset.num_batches} batches announced of an endless dataset")
+        steps = range(12, 40)
+        found, expected = [dataset[step - start] for step in steps], [draw(curriculum, step) for step in steps]
+        check_batches(found, PLAN, expected, f"PyDataset batches of steps 12 to 39, begun at step {start}")
+
+
+@pytest.mark.structure
+def test_batches_keep_the_nest(subject: Subject) -> None:
+    """A batch has the structure of the data, be it named tuples in dictionaries or an array, and its dtypes."""
+    curriculum = plan_of(subject, PLAN)
+    indices = draw(curriculum, RESUMED)
+    for what, data in nests(10).items():
+        if subject.provides("batches"):
+            found = next(iter(subject.batches(curriculum, data, RESUMED)))
+            check_rows(found, data, indices, f"a batch of {what}")
+        if subject.provides("CurriculumDataset"):
+            found = subject.CurriculumDataset(curriculum, data, RESUMED)[0]
+            check_rows(found, data, indices, f"a PyDataset's batch of {what}")
+        if subject.provides("to_tf_data") and importlib.util.find_spec("tensorflow"):
+            found = next(subject.to_tf_data(curriculum, data, RESUMED).as_numpy_iterator())
+            check_rows(found, data, indices, f"a tf.data batch of {what}", lists=False)
 
 
 @pytest.mark.structure
@@ -75,8 +123,11 @@ def test_misfits_are_refused(subject: Subject) -> None:
     for name in [name for name in possible if subject.provides(name)] or possible:
         feed = getattr(subject, name)
         refused(f"{name}: data that lack a row", feed, curriculum, (inputs, targets[1:]))
+        refused(f"{name}: data whose inputs lack a row", feed, curriculum, Pair(targets[1:], targets))
         refused(f"{name}: data with a row too many", feed, curriculum, (np.zeros(11),))
+        refused(f"{name}: no array", feed, curriculum, ())
         refused(f"{name}: a start after the end", feed, curriculum, (inputs, targets), 13)
+        refused(f"{name}: a start before the first step", feed, curriculum, (inputs, targets), -1)
 
 
 @pytest.mark.structure

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from keras import ops, tree
 
+import reference._curriculum_batches as parts
 import reference.curriculum as reference
-from suites.selftest.variants import Variant, override
+from suites.selftest.variants import Variant, edited, override
 
 # Pacing
 
@@ -347,7 +348,242 @@ def variant(name: str, defect: str, *caught_by: str, module: Any = None, **chang
     return Variant(name, defect, caught_by, module or override(reference, **changes))
 
 
+def edit(old: str, new: str) -> Any:
+    """The reference with one text of its source replaced."""
+    return edited(parts, reference, old=old, new=new)
+
+
+def in_float32(scores: Any, kind: str = "curriculum", **options: Any) -> Any:
+    """Scores become float32 before they are ranked."""
+    return reference.order(np.asarray(scores, np.float32) if kind != "random" else scores, kind, **options)
+
+
+def whole_labels(scores: Any, kind: str = "curriculum", *, seed: int = 0, labels: Any = None) -> Any:
+    """Labels are numbers of classes."""
+    labels = np.asarray(labels) if labels is not None else None
+    whole = labels.astype(np.int64) if labels is not None and labels.dtype.kind in "biuf" else labels
+    return reference.order(scores, kind, seed=seed, labels=whole)
+
+
+class WholeBatches(reference.Curriculum):
+    """Who shares a batch is decided once; passes permute the batches, and within them."""
+
+    def indices(self, step: int) -> Any:
+        visible = self.visible(step)
+        if len(visible) < len(self.order) or len(visible) % self.batch_size:
+            return super().indices(step)
+        number, place = divmod(step, len(visible) // self.batch_size)
+        generator = np.random.default_rng([self.seed, number])
+        groups = np.random.default_rng(self.seed).permutation(np.sort(visible)).reshape(-1, self.batch_size)
+        return generator.permutation(generator.permutation(groups)[place])
+
+
+class FewSeeds(reference.Curriculum):
+    """Only the lowest two bits of the seed count."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "seed", self.seed & 3)
+
+
+class Wrapping(reference.CurriculumDataset):
+    """After the last step it begins again."""
+
+    def __getitem__(self, index: int) -> Any:
+        return super().__getitem__(index % max(1, self.plan.total_steps - self.start))
+
+
+class Counted(reference.CurriculumDataset):
+    """Whoever asks gets the next batch, whatever the index is."""
+
+    asked = -1
+
+    def __getitem__(self, index: int) -> Any:
+        self.asked += 1
+        return super().__getitem__(self.asked)
+
+
 VARIANTS = (
+    Variant(
+        "batches_of_the_same_company",
+        "who shares a batch is decided once, and passes permute whole batches",
+        ("every_order_of_a_pass_is_as_likely",),
+        planned(WholeBatches),
+    ),
+    Variant(
+        "few_seeds",
+        "only the lowest two bits of a seed count in the shuffles",
+        ("shuffles_are_seeded",),
+        planned(FewSeeds),
+    ),
+    variant(
+        "seed_plus_number",
+        "a pass has the seed of the plan plus its number, so that seeds share passes",
+        "shuffles_are_seeded",
+        module=edit("default_rng([plan.seed, 1 + number])", "default_rng(plan.seed + number)"),
+    ),
+    variant(
+        "rotated",
+        "a pass is the one before with its indices rotated",
+        "every_order_of_a_pass_is_as_likely",
+        module=edit(
+            "default_rng([plan.seed, 1 + number]).permutation(np.sort(plan.order[:size]))",
+            "default_rng([plan.seed, 1]).permutation(np.roll(np.sort(plan.order[:size]), number))",
+        ),
+    ),
+    variant(
+        "random_seeds_in_float",
+        "the random order takes its seed modulo 256",
+        "random_order_is_seeded",
+        module=edit("np.random.default_rng([seed, 0])", "np.random.default_rng([seed % 256, 0])"),
+    ),
+    variant(
+        "a_step_late",
+        "a pass takes what was visible a step before it begins",
+        "passes_miss_nothing",
+        module=edit(
+            "self._count(begins[-1] // self.batch_size)", "self._count(max(0, begins[-1] // self.batch_size - 1))"
+        ),
+    ),
+    variant(
+        "visible_a_step_late",
+        "what a plan says is visible is what was a step before",
+        "visible_are_the_easiest",
+        "passes_miss_nothing",
+        module=edit(
+            "return self.order[: self._count(step)]",
+            "return self.order[: self._count(max(operator.index(step) - 1, min(step, 0)))]",
+        ),
+    ),
+    variant(
+        "scores_in_float32",
+        "scores become float32 before they are ranked, and close ones tie",
+        "curriculum_goes_from_easy_to_hard",
+        "anti_is_the_curriculum_of_negated_scores",
+        order=in_float32,
+    ),
+    variant(
+        "anti_negates",
+        "anti negates the scores in their own dtype, where unsigned integers and the least one wrap",
+        "anti_is_the_curriculum_of_negated_scores",
+        module=edit('np.argsort(-ranks, kind="stable")', 'np.argsort(np.negative(scores), kind="stable")'),
+    ),
+    variant("labels_are_integers", "labels are cast to integers", "classes_take_turns", order=whole_labels),
+    variant(
+        "labels_unchecked",
+        "labels of another shape are broadcast or cut",
+        "wrong_scores_are_refused",
+        module=edit("labels = np.asarray(labels)\n", "labels = np.resize(np.asarray(labels), scores.shape)\n"),
+    ),
+    variant(
+        "arms_without_labels",
+        "the arms do not look at the labels",
+        "arms_are_plans_over_their_orders",
+        module=edit(
+            "order(scores, kind, seed=seed, labels=labels) for kind", "order(scores, kind, seed=seed) for kind"
+        ),
+    ),
+    variant(
+        "arms_with_the_default_pacing",
+        "anti and random keep the default pacing",
+        "arms_are_plans_over_their_orders",
+        module=edit(
+            "{kind: Curriculum(ordered, start=start, seed=seed, **plan) for",
+            "{kind: Curriculum(ordered, start=start, seed=seed,"
+            ' **{**plan, **({} if kind == "curriculum" else {"pacing": "linear"})}) for',
+        ),
+    ),
+    variant(
+        "arms_share_one_shuffle_seed",
+        "the arms are seeded, but their shuffles are not",
+        "arms_are_plans_over_their_orders",
+        module=edit(
+            "{kind: Curriculum(ordered, start=start, seed=seed, **plan) for",
+            "{kind: Curriculum(ordered, start=start, seed=0, **plan) for",
+        ),
+    ),
+    Variant(
+        "full_at_most_one",
+        "`full` above 1 is taken for 1",
+        ("pacing_follows_the_formula", "visible_are_the_easiest"),
+        edit(
+            "    progress = min(1.0, step / (full * total_steps)",
+            "    progress = min(1.0, step / (min(full, 1) * total_steps)",
+        ),
+    ),
+    variant(
+        "full_may_be_nan",
+        "`full` that is NaN or infinite is accepted",
+        "wrong_paces_are_refused",
+        module=edit("    if not 0 < full < math.inf:", "    if full <= 0:"),
+    ),
+    variant(
+        "other_defaults",
+        "plans are full at their end by default",
+        "what_is_left_out_is_as_documented",
+        module=edit(
+            '    pacing: str = "linear"\n    start: float = 0.2\n    full: float = 0.8',
+            '    pacing: str = "linear"\n    start: float = 0.2\n    full: float = 1.0',
+        ),
+    ),
+    Variant(
+        "small_integers_wrap",
+        "the position of a step is computed in the integers in which the step comes, and NumPy warns that they wrap",
+        ("integers_of_any_kind_are_taken",),
+        edit("        step = operator.index(step)  # in", "        operator.index(step)  # in"),
+        raises=RuntimeWarning,
+    ),
+    variant(
+        "steps_unchecked",
+        "there are steps after the last",
+        "steps_that_are_left",
+        "misfits_are_refused",
+        module=edit("if not 0 <= operator.index(first) <= self.total_steps:", "if not 0 <= operator.index(first):"),
+    ),
+    variant(
+        "threshold_unchecked",
+        "a threshold that does not grow is accepted",
+        "wrong_losses_and_thresholds_are_refused",
+        self_paced_threshold=lambda number, first, growth=1.3: first * growth**number,
+    ),
+    variant(
+        "float64_in_half",
+        "the outputs of a teacher reach the loss in float32 whatever they are",
+        "a_teacher_in_float64_scores_in_float64",
+        module=edit('keras.backend.result_type(outputs.dtype, "float32")', '"float32"'),
+    ),
+    variant(
+        "wraps_around",
+        "the PyDataset begins again after its last step",
+        "py_dataset_is_endless",
+        CurriculumDataset=Wrapping,
+    ),
+    variant(
+        "index_ignored",
+        "the PyDataset gives the next batch, whatever the index is",
+        "py_dataset_gives_the_same_batches",
+        CurriculumDataset=Counted,
+    ),
+    Variant(
+        "named_tuples_as_tuples",
+        "named tuples are made as tuples are, which raises",
+        ("batches_keep_the_nest",),
+        edit('if hasattr(data, "_fields"):', 'if hasattr(data, "fields"):'),
+        raises=TypeError,
+    ),
+    variant(
+        "named_tuples_lose_their_names",
+        "named tuples become tuples",
+        "batches_keep_the_nest",
+        module=edit("return type(data)(*found)", "return tuple(found)"),
+    ),
+    variant(
+        "rows_in_float32",
+        "every array of a batch becomes float32",
+        "batches_keep_the_nest",
+        "numpy_batches_follow_the_plan",
+        module=edit("lambda array: array[rows]", 'lambda array: array[rows].astype("float32")'),
+    ),
     Variant(
         "epoch_never_advances",
         "the epoch stays 0, and what is visible never grows",
