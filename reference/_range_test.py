@@ -52,11 +52,11 @@ def range_test(
 
     It stops early when the smoothed loss, which is taken to be positive, exceeds `divergence` times its least value, or
     is no number. Weights, batch statistics, seeds and the state of the optimizer are afterwards what they were,
-    bit for bit, also if a step raises.
+    bit for bit, also if a step raises; metrics are reset.
 
     Args:
         model: built, and compiled with a number as its learning rate.
-        batches: pairs `(x, y)`, begun anew as often as needed.
+        batches: pairs `(x, y)`, taken in turn and begun anew as often as needed; a generator's are kept.
         low: the first rate.
         high: the last rate.
         steps: how many rates.

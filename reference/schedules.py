@@ -45,6 +45,7 @@ LAST_STEP = 2**31 - 1  # JAX counts in int32
 serializable = keras.saving.register_keras_serializable(package="touchstone")
 
 # Learning rates as functions of the step, which is a number or a tensor of any shape; the rates have its shape.
+# Numbers of steps must be positive integers, or ValueError is raised.
 
 
 @serializable
@@ -91,7 +92,7 @@ def cosine_restarts(step: Tensor, *, peak: float, steps: int, floor: float = 0.0
 
 @serializable
 def step_decay(step: Tensor, *, rates: Sequence[float], boundaries: Sequence[int]) -> Tensor:
-    """`rates[0]`, and from each step in `boundaries` on the next one of `rates`."""
+    """`rates[0]`, and from each step in `boundaries`, which may be none, on the next one of `rates`."""
     _positive_integers(**{f"boundaries[{i}]": boundary for i, boundary in enumerate(boundaries)})
     if len(rates) != len(boundaries) + 1 or any(a >= b for a, b in itertools.pairwise(boundaries)):
         raise ValueError(f"one rate more than rising boundaries is expected; they are {rates} and {boundaries}")
@@ -118,13 +119,13 @@ def one_cycle(step: Tensor, *, start: float, peak: float, end: float, steps: int
 
 @serializable
 def with_warm_up(step: Tensor, *, schedule: Rate, steps: int, start: float = 0.0) -> Tensor:
-    """A warm-up from `start` to the first rate of a schedule, which begins at step `steps`."""
+    """A warm-up from `start` to the first rate of any function of the step, which begins at step `steps`."""
     return warm_up(step, rate=schedule(ops.maximum(_counted(step) - steps, 0)), steps=steps, start=start)
 
 
 @serializable
 def per_update(step: Tensor, *, schedule: Rate, micro_batches: int) -> Tensor:
-    """A schedule that is shown micro-batches, of which so many make an update, and counts updates."""
+    """A schedule that is shown micro-batches, of which so many make an update, and counts whole updates."""
     _positive_integers(micro_batches=micro_batches)
     return schedule(_counted(step) // micro_batches)
 
@@ -207,6 +208,9 @@ def scale_learning_rate(rate: float, *, batch: int, base_batch: int, rule: str =
         base_batch: the batch size that `rate` was chosen for.
         rule: "linear" keeps the expected sum of updates over an epoch (Goyal et al., section 2.1); "sqrt" keeps its
             variance (Krizhevsky 2014, arXiv:1404.5997, section 5).
+
+    Raises:
+        ValueError: a batch is no positive integer, or the rule is unknown.
     """
     _positive_integers(batch=batch, base_batch=base_batch)
     powers = {"linear": 1.0, "sqrt": 0.5}
@@ -220,7 +224,7 @@ def accumulated_gradients(
 ) -> list[Tensor]:
     """The gradients of the mean loss over all examples, from one micro-batch at a time.
 
-    g = sum_j (n_j / n) g_j: a smaller last micro-batch counts by its size. With batch normalisation the result is not
+    g = sum_j (n_j / n) g_j: every micro-batch counts by its size. With batch normalisation the result is not
     that of one large batch, since every micro-batch is normalised by itself.
 
     Args:
@@ -235,15 +239,15 @@ def accumulated_gradients(
         ValueError: there is no micro-batch.
     """
     sums: list[Tensor] = []
-    examples = 0
+    sizes = []
     for micro_batch in micro_batches:
-        size = micro_batch[0].shape[0]
-        weighted = [size * _floating(ops.convert_to_tensor(gradient)) for gradient in gradients_of(*micro_batch)]
-        sums = [ops.add(*pair) for pair in zip(sums, weighted, strict=True)] if examples else weighted
-        examples += size
-    if not examples:
+        sizes.append(ops.shape(micro_batch[0])[0])  # a tensor where a trace does not know it
+        gradients = [_floating(ops.convert_to_tensor(gradient)) for gradient in gradients_of(*micro_batch)]
+        weighted = [ops.cast(sizes[-1], each.dtype) * each for each in gradients]
+        sums = [ops.add(*pair) for pair in zip(sums, weighted, strict=True)] if sums else weighted
+    if not sizes:
         raise ValueError("gradients are accumulated over one micro-batch at least; there was none")
-    return [each / examples for each in sums]
+    return [each / ops.cast(sum(sizes), each.dtype) for each in sums]
 
 
 def accumulating(
@@ -251,11 +255,18 @@ def accumulating(
 ) -> keras.optimizers.Optimizer:
     """`optimizer(rate, **options)`, updating once in so many micro-batches; for `train_on_micro_batches`.
 
-    Keras shows a schedule the number of micro-batches, not of updates; it is made to count updates here.
+    Keras shows a schedule the number of micro-batches, not of updates; it is made to count updates here. The other
+    options, such as momentum, weight decay and clipping, act on the mean gradient once per update.
+
+    Raises:
+        ValueError: `micro_batches` is no positive integer; or more than one with `use_ema`, since Keras would move
+            averages of the weights with every micro-batch.
     """
     _positive_integers(micro_batches=micro_batches)
     if micro_batches == 1:
         return optimizer(rate, **options)
+    if options.get("use_ema"):
+        raise ValueError("Keras moves averages of the weights with every micro-batch; leave out `use_ema`")
     if callable(rate):
         rate = Schedule(per_update, schedule=rate, micro_batches=micro_batches)
     return optimizer(rate, gradient_accumulation_steps=micro_batches, **options)
@@ -300,6 +311,14 @@ class MomentumSGD(keras.optimizers.Optimizer):
 
     `keras.optimizers.SGD` keeps the rate inside of the velocity, so that after a change of the rate old gradients go on
     at the old one; Goyal et al. (section 3, remark 2) call for a correction, which this form does not need.
+
+    Args:
+        learning_rate: a number or a schedule; it may be 0.
+        momentum: m, at least 0 and less than 1.
+        **kwargs: of every Keras optimizer.
+
+    Raises:
+        ValueError: the momentum is out of range.
     """
 
     def __init__(self, learning_rate: float | Rate = 0.01, momentum: float = 0.9, **kwargs: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 from hypothesis import strategies as st
+from keras import ops
 
 from suites.implementations import NotProvided
 from suites.properties.checks import check, require
@@ -162,6 +163,31 @@ def follows(subject: Subject, case: Case) -> None:
     for step in case.landmarks:
         truth = case.truth(step)
         assert_within(rate(subject, case, step), np.array(truth.value), truth.bound, f"{case} at step {step}")
+
+
+def nested(subject: Subject) -> list[Case]:
+    """Schedules around a cosine, as far as there are such."""
+    return [
+        Case(function, {"schedule": schedule_of(subject, COSINE), **options})
+        for function, options in {
+            "with_warm_up": {"steps": 5, "start": 0.02},
+            "per_update": {"micro_batches": 2},
+        }.items()
+        if subject.provides(function) and subject.provides("Schedule")
+    ]
+
+
+def foreign() -> dict[str, tuple[Any, Callable[[int], oracle.Rate]]]:
+    """Schedules that are not the contract's, and their rates: Keras's own, and any function of the step."""
+
+    def halved(step: Any) -> Any:
+        return 0.5 ** (ops.cast(step, "float32") + 1)
+
+    decay = keras.optimizers.schedules.CosineDecay(0.1, 10, alpha=0.125)
+    return {
+        "keras.optimizers.schedules.CosineDecay": (decay, COSINE.but(floor=0.0125).truth),
+        "a function of the step": (halved, lambda step: oracle.Rate(0.5 ** (step + 1), 2.0**-22)),
+    }
 
 
 def warmed(subject: Subject, steps: int, start: float = 0.0) -> tuple[Case, Case]:

@@ -37,11 +37,18 @@ RAGGED = Batch(np.array([[1.0, -2.0], [3.0, 0.5], [-4.0, 2.0]]), 2)
 
 @st.composite
 def batches(draw: st.DrawFn, *, ragged: bool) -> Batch:
-    """Any small batch, whose last micro-batch is smaller than the others or not."""
-    size, count = draw(st.integers(2, 3)), draw(st.integers(2, 3))
+    """Any small batch, whose last micro-batch, which may be the only one, is smaller than the others or not."""
+    size, count = draw(st.integers(2, 3)), draw(st.integers(1, 3))
     examples = size * count - (draw(st.integers(1, size - 1)) if ragged else 0)
     eighths = draw(st.lists(st.integers(-32, 32), min_size=2 * examples, max_size=2 * examples))
     return Batch(np.array(eighths).reshape(examples, 2) / 8, size)
+
+
+def pieces() -> st.SearchStrategy[list[np.ndarray]]:
+    """Micro-batches of any sizes."""
+    eighths = st.integers(-32, 32).map(lambda integer: integer / 8)
+    examples = st.lists(st.tuples(eighths, eighths), min_size=1, max_size=4).map(np.array)
+    return st.lists(examples, min_size=1, max_size=4)
 
 
 ACCUMULATED_RATE = 0.5
@@ -53,9 +60,12 @@ def mean_output(_targets: Any, outputs: Any) -> Any:
     return ops.mean(outputs, axis=-1)
 
 
-def linear_model(precision: str, optimizer: Any, loss: Any = mean_output, *, eagerly: bool = True) -> keras.Model:
+def linear_model(
+    precision: str, optimizer: Any, loss: Any = mean_output, *, eagerly: bool = True, penalty: Any = None
+) -> keras.Model:
     """The inputs times two weights, both 1, compiled; without loss scaling, which is another technique's."""
-    dense = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones", dtype=precision)
+    options = {"use_bias": False, "kernel_initializer": "ones", "kernel_regularizer": penalty}
+    dense = keras.layers.Dense(1, dtype=precision, **options)
     model = keras.Sequential([keras.Input((2,)), dense])
     model.compile(optimizer, loss, run_eagerly=eagerly, auto_scale_loss=False)
     optimizer.build(model.trainable_variables)
@@ -99,16 +109,23 @@ def two_gradients(x: Any) -> list[Any]:
     return [ops.mean(x, axis=0), ops.mean(x * x, axis=0)]
 
 
-def accumulates(subject: Subject, batch: Batch) -> None:
+def accumulates(subject: Subject, micro_batches: list[np.ndarray]) -> None:
     """Assert that the accumulated gradients are those of the whole batch."""
     __tracebackhide__ = True
-    pieces = ((piece.astype("float32"),) for piece in batch.micro_batches)
-    found = subject.accumulated_gradients(two_gradients, pieces)
+    found = subject.accumulated_gradients(two_gradients, ((piece.astype("float32"),) for piece in micro_batches))
+    are_means(found, micro_batches)
+
+
+def are_means(found: Any, micro_batches: list[np.ndarray]) -> None:
+    """Assert that these are `two_gradients` of all examples together."""
+    __tracebackhide__ = True
     check(len(found) == 2, f"{len(found)} gradients for 2")
-    roundings = 2 * len(batch.x) + 8  # in each mean, and in weighting, adding up and dividing
+    x = np.concatenate(micro_batches)
+    roundings = 2 * len(x) + 8  # in each mean, and in weighting, adding up and dividing
     for power, gradient in zip((1, 2), found, strict=True):
-        bound = gamma(roundings, "float32") * (np.abs(batch.x) ** power).mean(0)
-        assert_within(gradient, (batch.x**power).mean(0), bound, f"mean of x^{power} over {batch}")
+        bound = gamma(roundings, "float32") * (np.abs(x) ** power).mean(0)
+        what = f"mean of x^{power} over {[piece.tolist() for piece in micro_batches]}"
+        assert_within(gradient, (x**power).mean(0), bound, what)
 
 
 def gradient_bound(batch: Batch, subject: Subject) -> np.ndarray:
@@ -126,15 +143,42 @@ def trains_as_one(subject: Subject, batch: Batch) -> None:
     assert_within(trained(subject, batch)[0], 1 - step, bound, f"weights after {batch}")
 
 
-def variable(value: float) -> Any:
+def variable(value: Any) -> Any:
     """A weight on its own."""
     return keras.Variable(np.float32(value), dtype="float32")
 
 
-def bowl(learning_rate: Any = 0.01) -> tuple[keras.Model, list[tuple[np.ndarray, np.ndarray]]]:
-    """A model whose loss is the square of its first weight, which is 1, and the only batch it needs."""
+OPTIONS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "momentum": (keras.optimizers.SGD, {"momentum": 0.9, "nesterov": True}),
+    "weight decay": (keras.optimizers.SGD, {"weight_decay": 0.5}),
+    "clipping by norm": (keras.optimizers.SGD, {"clipnorm": 1.0, "momentum": 0.5}),
+    "clipping by value": (keras.optimizers.SGD, {"clipvalue": 0.25, "weight_decay": 0.125}),
+    "clipping by the norm of all": (keras.optimizers.SGD, {"global_clipnorm": 1.0}),
+    "Adam": (keras.optimizers.Adam, {"beta_1": 0.5, "beta_2": 0.75, "epsilon": 0.125, "weight_decay": 0.125}),
+}
+"""Optimizers with options, which act on the gradient, on the weights, or on a state."""
+
+GRADIENTS = np.array([[1.0, -2.0, 0.5], [3.0, 0.25, -0.5], [-1.5, 0.0, 0.125], [0.5, 1.0, 8.0]])
+"""Of three numbers in four micro-batches; sums and means of all or two of them are exact in float32."""
+
+
+def updated(optimizer: Any, gradients: np.ndarray) -> np.ndarray:
+    """Three numbers in two weights after so many gradients `(n, 3)`, one after the other."""
+    weights = [variable([1.0]), variable([2.0, -1.0])]
+    for gradient in gradients.astype("float32"):
+        optimizer.apply([ops.convert_to_tensor(each) for each in np.split(gradient, [1])], weights)
+    if getattr(optimizer, "use_ema", False):
+        optimizer.finalize_variable_values(weights)  # to their averages
+    return np.concatenate([to_numpy(each) for each in weights])
+
+
+def bowl(
+    learning_rate: Any = 0.01, scales: tuple[float, ...] = (1.0,)
+) -> tuple[keras.Model, list[tuple[np.ndarray, np.ndarray]]]:
+    """A model whose loss is the square of its first weight, which is 1, times a scale, and a batch for each scale."""
     optimizer = keras.optimizers.SGD(learning_rate)
-    return linear_model("float32", optimizer, "mse"), [arrays_of(Batch(np.array([[1.0, 0.0]]), 1))]
+    batches = [arrays_of(Batch(np.array([[scale, 0.0]]), 1)) for scale in scales]
+    return linear_model("float32", optimizer, "mse"), batches
 
 
 def stateful() -> keras.Model:
@@ -147,7 +191,7 @@ def stateful() -> keras.Model:
         keras.layers.Dense(1),
     ]
     model = keras.Sequential([keras.Input((2,)), *layers])
-    model.compile(keras.optimizers.Adam(0.01), "mse", run_eagerly=True, auto_scale_loss=False)
+    model.compile(keras.optimizers.Adam(0.01), "mse", metrics=["mae"], run_eagerly=True, auto_scale_loss=False)
     model.train_on_batch(*arrays_of(EVEN))
     return model
 

@@ -4,9 +4,11 @@ A rate does not depend on precision, so that most properties run in one. Those o
 all.
 """
 
+import functools
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from suites.properties.checks import check
-from suites.properties.numerics import assert_equal, assert_within, gamma, to_numpy
+from suites.properties.numerics import assert_equal, assert_within, float64, gamma, to_numpy
 from suites.properties.oracles import schedules as oracle
 from suites.properties.schedules_cases import (
     COSINE,
@@ -30,7 +32,9 @@ from suites.properties.schedules_cases import (
     Case,
     cases,
     follows,
+    foreign,
     global_policy,
+    nested,
     provided,
     rate,
     refuses,
@@ -39,6 +43,7 @@ from suites.properties.schedules_cases import (
     warmed,
 )
 from suites.properties.schedules_training_cases import EVEN, arrays_of, gradient_bound, linear_model, weights_of
+from suites.properties.tracing import traced
 from suites.subjects import Subject
 
 # Formulas
@@ -146,12 +151,15 @@ def test_restarts_are_periodic(subject: Subject, case: Case, step: int, cycles: 
 @example(case=RESTARTS)
 @given(case=cases("cosine_restarts"))
 def test_restarts_begin_at_the_peak(subject: Subject, case: Case) -> None:
-    """The first step of every cycle has the peak as its rate, up to rounding."""
-    begin, length = 0, case.parameters["steps"]
-    for _ in range(6):
-        truth = case.truth(begin)
-        assert_within(rate(subject, case, begin), np.array(case.parameters["peak"]), truth.bound, f"{case} at {begin}")
-        begin, length = begin + length, length * case.parameters["growth"]
+    """The first step of every cycle, down to the last that int32 counts, has the peak as its rate, up to rounding."""
+    length, begins = case.parameters["steps"], [0]
+    while begins[-1] + length < 2**31 and len(begins) < 40:
+        begins, length = [*begins, begins[-1] + length], length * case.parameters["growth"]
+    far = [begin for begin in begins if begin > FAR]  # where float32 does not count single steps
+    for steps in filter(None, (begins[: len(begins) - len(far)], far)):
+        bounds = np.array([case.truth(step).bound for step in steps])
+        peaks = np.full(len(steps), case.parameters["peak"])
+        assert_within(rate(subject, case, np.array(steps, np.int32)), peaks, bounds, f"{case} at {steps}")
 
 
 @pytest.mark.structure
@@ -215,19 +223,46 @@ def test_a_warm_up_leads_to_the_first_rate(subject: Subject, steps: int, start: 
         assert_within(rate(subject, warm, step), np.array(truth.value), truth.bound, what)
 
 
+@pytest.mark.structure
+def test_any_schedule_may_be_warmed_up(subject: Subject) -> None:
+    """A warm-up leads to Keras's own schedules and to any function of the step, and is followed by all of it."""
+    function = taking(subject, "with_warm_up", "schedule", "steps", "start")
+    for what, (schedule, truth) in foreign().items():
+        for step in (0, 2, 4, 5, 6, 12, 30):
+            expected = oracle.with_warm_up(step, truth, 5, 0.02)
+            found = function(step, schedule=schedule, steps=5, start=0.02)
+            assert_within(found, np.array(expected.value), expected.bound, f"{what} after 5 steps, at step {step}")
+
+
+@pytest.mark.structure
+def test_updates_are_counted_whole(subject: Subject) -> None:
+    """Shown micro-batches, any schedule has the rate of the updates that are complete, be the step a float or not."""
+    function = taking(subject, "per_update", "schedule", "micro_batches")
+    for what, (schedule, truth) in foreign().items():
+        for micro_batches in (1, 3):
+            expected = [truth(step // micro_batches) for step in range(8)]
+            values, bounds = (np.array([getattr(each, name) for each in expected]) for name in ("value", "bound"))
+            for dtype in ("int32", "uint8", "float32"):
+                found = function(np.arange(8, dtype=dtype), schedule=schedule, micro_batches=micro_batches)
+                assert_within(found, values, bounds, f"{what} by {micro_batches} at {dtype} steps 0 to 7")
+
+
 # Steps of any kind
+
+KINDS = ("int64", "int32", "int16", "int8", "uint8", "uint16", "uint32", "float32", "float16")
 
 
 @pytest.mark.structure
 def test_every_kind_of_step_gives_the_same_rate(subject: Subject) -> None:
     """A step may be an int, a float, a NumPy number or a tensor of integers or floats: the rate is the same."""
-    kinds = [7, 7.0, np.int64(7), np.int32(7), np.float32(7)]
-    kinds += [ops.convert_to_tensor(np.array(7, kind)) for kind in ("int32", "float32")]
-    for case in provided(subject):
-        expected = rate(subject, case, 7)
-        for step in kinds:
-            kind = f"{type(step).__module__}.{type(step).__name__} {getattr(step, 'dtype', '')}"
-            assert_equal(rate(subject, case, step), expected, f"{case} at 7 as {kind}")
+    for step in (2, 7):  # in the warm-ups, and after them
+        kinds = [float(step), *(getattr(np, kind)(step) for kind in KINDS)]
+        kinds += [ops.convert_to_tensor(np.array(step, kind)) for kind in ("int32", "float32", "uint8", "int8")]
+        for case in (*provided(subject), *nested(subject)):
+            expected = rate(subject, case, step)
+            for each in kinds:
+                kind = f"{type(each).__module__}.{type(each).__name__} {getattr(each, 'dtype', '')}"
+                assert_equal(rate(subject, case, each), expected, f"{case} at {step} as {kind}")
 
 
 @pytest.mark.structure
@@ -238,6 +273,40 @@ def test_steps_may_be_an_array(subject: Subject) -> None:
         truths = [case.truth(int(step)) for step in steps.ravel()]
         values, bounds = (np.reshape([getattr(t, name) for t in truths], steps.shape) for name in ("value", "bound"))
         assert_within(rate(subject, case, steps), values, bounds, f"{case} at steps 0 to 23")
+
+
+@pytest.mark.structure
+def test_compiled_rates_are_the_rates(subject: Subject) -> None:
+    """Compiled for arrays of steps whose size the trace does not know, schedules give the rates of each step."""
+    for case in provided(subject):
+        function = taking(subject, case.function, *case.parameters)
+        compiled = traced(functools.partial(function, **case.parameters), unknown=(0,))
+        for steps in ([0, 7, 3000], [5, 9]):
+            found = compiled(ops.convert_to_tensor(np.array(steps, np.int32)))
+            truths = [case.truth(step) for step in steps]
+            values, bounds = (np.array([getattr(truth, name) for truth in truths]) for name in ("value", "bound"))
+            assert_within(found, values, bounds, f"{case} compiled, at {steps}")
+
+
+@pytest.mark.structure
+def test_steps_in_float64_have_rates_in_float64(subject: Subject) -> None:
+    """The rate of a float64 step is computed in float64."""
+    for case in provided(subject):
+        for step in (2, 7):
+            with float64():
+                found = to_numpy(ops.convert_to_tensor(_rate64(subject, case, step)))
+            truth = case.truth(step)
+            # The oracle's bounds are multiples of float32's roundoff, and it errs itself as float64 does.
+            bound = truth.bound * 2.0**-28
+            assert_within(found, np.array(truth.value), bound, f"{case} at step {step} in float64")
+
+
+def _rate64(subject: Subject, case: Case, step: int) -> Any:
+    function = taking(subject, case.function, *case.parameters)
+    found = function(ops.convert_to_tensor(step, "float64"), **case.parameters)
+    dtype = keras.backend.standardize_dtype(found.dtype) if hasattr(found, "dtype") else "float64"
+    check(dtype == "float64", f"{case} at a float64 step is {dtype}")
+    return found
 
 
 def test_rates_are_float32_under_any_policy(subject: Subject) -> None:
@@ -270,7 +339,13 @@ MISFITS = {
     "cycles of no steps": PERIODIC.but(steps=0),
     "a rate too few": STEPS.but(rates=[0.1, 0.01]),
     "falling boundaries": STEPS.but(boundaries=[9, 4]),
+    "equal boundaries": STEPS.but(boundaries=[4, 4]),
+    "a boundary at the first step": STEPS.but(boundaries=[0, 9]),
+    "cycles that do not grow": PERIODIC.but(growth=0),
     "one cycle that ends before its peak": ONE_CYCLE.but(steps=5),
+    "one cycle that ends at its peak": ONE_CYCLE.but(steps=6),
+    "one cycle of no warm-up steps": ONE_CYCLE.but(warm_up_steps=0),
+    "a cosine of half a step": COSINE.but(steps=0.5),
 }
 
 
@@ -282,6 +357,22 @@ def test_impossible_schedules_are_refused(subject: Subject) -> None:
         if case in wanted:
             function = taking(subject, case.function, *case.parameters)
             check(refuses(function, 7, **case.parameters), f"{what} was accepted: {case}")
+    for case in nested(subject):
+        number = "steps" if "steps" in case.parameters else "micro_batches"
+        function, parameters = getattr(subject, case.function), {**case.parameters, number: 0}
+        check(refuses(function, 7, **parameters), f"{case.function} with {number}=0 was accepted")
+
+
+@pytest.mark.structure
+def test_a_schedule_is_refused_where_it_is_made(subject: Subject) -> None:
+    """A schedule refuses impossible parameters with ValueError, and unknown ones with TypeError, before any training."""
+    schedule, cosine = subject.Schedule, subject.cosine
+    check(refuses(schedule, cosine, peak=0.1, steps=0), "a schedule of no steps was made")
+    try:
+        schedule(cosine, peak=0.1, steps=10, floors=0.01)
+    except TypeError:
+        return
+    check(False, "a schedule was made with a parameter that its function does not take")
 
 
 # Schedules as citizens of Keras
@@ -301,18 +392,20 @@ def test_an_optimizer_follows_the_schedule(subject: Subject) -> None:
 
 def test_a_config_makes_the_same_schedule(subject: Subject) -> None:
     """A schedule made anew from its configuration, or with its optimizer from JSON, gives the same rates."""
-    schedule = schedule_of(subject, COSINE)
-    if subject.provides("with_warm_up"):
-        schedule = subject.Schedule(subject.with_warm_up, schedule=schedule, steps=5)
+    for case in (*provided(subject), *nested(subject)):
+        _config_makes_the_same(case, schedule_of(subject, case))
+
+
+def _config_makes_the_same(case: Case, schedule: Any) -> None:
     with keras.saving.custom_object_scope({type(schedule).__name__: type(schedule)}):
         again = type(schedule).from_config(schedule.get_config())
         text = json.dumps(keras.optimizers.serialize(keras.optimizers.SGD(schedule)))
         optimizer = keras.optimizers.deserialize(json.loads(text))
     for step in (0, 3, 7, 100):
         expected = to_numpy(schedule(step))
-        assert_equal(again(step), expected, f"rate at step {step}, from the schedule's configuration")
+        assert_equal(again(step), expected, f"{case} at step {step}, from the schedule's configuration")
         optimizer.iterations.assign(step)
-        assert_equal(optimizer.learning_rate, expected, f"rate at step {step}, from the optimizer's configuration")
+        assert_equal(optimizer.learning_rate, expected, f"{case} at step {step}, from the optimizer's configuration")
 
 
 def test_training_resumes_where_it_stopped(subject: Subject) -> None:

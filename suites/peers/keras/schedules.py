@@ -33,6 +33,11 @@ KNOWN_DEFECTS = {
     ),
     "a_smaller_micro_batch_counts_less": UNWEIGHTED,
     "training_weighs_a_smaller_micro_batch": UNWEIGHTED,
+    "penalties_count_once": UNWEIGHTED,
+    "averages_of_weights_move_once_per_update": KnownDefect(
+        "An optimizer with `gradient_accumulation_steps` and `use_ema` moves the averages with every micro-batch."
+    ),
+    "impossible_momenta_are_refused": KnownDefect("SGD takes a momentum of 1, and one that is NaN."),
     "a_schedule_counts_updates": KnownDefect(
         "An optimizer with `gradient_accumulation_steps` shows its schedule the number of micro-batches, although "
         "`iterations` is that of updates: every decay is over too early."
@@ -102,10 +107,17 @@ def accumulating(optimizer: Any, rate: Any, micro_batches: int, **options: Any) 
 def accumulated_gradients(gradients_of: Callable[..., Any], micro_batches: Iterable[Any]) -> list[Any]:
     """What an optimizer with accumulation subtracts from weights of zero at a rate of 1."""
     gradients = [gradients_of(*micro_batch) for micro_batch in micro_batches]
-    weights = [keras.Variable(np.zeros(each.shape, "float32")) for each in gradients[0]]
+    try:
+        ops.convert_to_numpy(gradients[0][0])
+    except (NotImplementedError, TypeError):
+        raise NotProvided("a trace cannot make the variables in which an optimizer accumulates") from None
+    dtypes = [keras.backend.result_type(each.dtype, "float32") for each in gradients[0]]
+    weights = [
+        keras.Variable(np.zeros(each.shape), dtype=dtype) for each, dtype in zip(gradients[0], dtypes, strict=True)
+    ]
     optimizer = accumulating(keras.optimizers.SGD, 1.0, len(gradients))
     for each in gradients:
-        optimizer.apply([ops.cast(gradient, "float32") for gradient in each], weights)
+        optimizer.apply([ops.cast(*pair) for pair in zip(each, dtypes, strict=True)], weights)
     return [-weight.value for weight in weights]
 
 

@@ -121,10 +121,11 @@ def with_warm_up(step: Any, *, schedule: Any, steps: int, start: float = 0.0) ->
 
 def accumulated_gradients(gradients_of: Callable[..., Any], micro_batches: Iterable[Any]) -> list[Any]:
     """The updates of `MultiSteps` around an optimizer that passes gradients on."""
-    gradients = [
-        [jnp.asarray(np.asarray(ops.convert_to_numpy(each))) for each in gradients_of(*micro_batch)]
-        for micro_batch in micro_batches
-    ]
+    found = [gradients_of(*micro_batch) for micro_batch in micro_batches]
+    try:
+        gradients = [[jnp.asarray(np.asarray(ops.convert_to_numpy(each))) for each in some] for some in found]
+    except (NotImplementedError, TypeError):
+        raise NotProvided("gradients reach optax as NumPy arrays, which a trace does not have") from None
     optimizer = multi_steps(len(gradients))
     state = optimizer.init(gradients[0])
     for each in gradients:

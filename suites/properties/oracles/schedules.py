@@ -5,6 +5,7 @@ that of the interpolation itself. The bounds allow for every usual way to write 
 mean, as a start and a difference, or as a fraction of the peak.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -59,13 +60,14 @@ def cosine(step: int, peak: float, steps: int, floor: float = 0.0) -> Rate:
 def cosine_restarts(step: int, peak: float, steps: int, floor: float = 0.0, growth: int = 1) -> Rate:
     """Loshchilov and Hutter 2017, section 3: T_cur counts from the last restart, and T_i grows by T_mult = `growth`.
 
-    The progress within a cycle may come as that in cycles so far, less those that are complete.
+    The progress within a cycle may come as that in cycles of its length so far, less those that are complete.
     """
-    cycles = step / steps
+    cycles = float(step)
     if growth == 1:
         step %= steps
     while step >= steps:
         step, steps = step - steps, steps * growth
+    cycles /= steps
     found = cosine(step, peak, steps, floor)
     return Rate(found.value, found.bound + (abs(peak) + abs(floor)) * cycles * math.pi / 2 * LINEAR_SHARE)
 
@@ -126,16 +128,22 @@ def sweep(low: float, high: float, steps: int) -> np.ndarray:
     return np.array([low * (high / low) ** (i / (steps - 1)) for i in range(steps)])
 
 
-def square_losses(weight: float, rates: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Losses w^2 before each step of gradient descent on them, w <- w - rate 2 w, and bounds on their errors."""
+def square_losses(
+    weight: float, rates: Sequence[float], scales: Sequence[float] = (1.0,)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Losses (s w)^2 before each step of gradient descent on them, w <- w - rate 2 s^2 w, and bounds on their errors.
+
+    The scales s, powers of two, take turns.
+    """
     unit = gamma(1, "float32")
     losses, bounds, error = [], [], 0.0
-    for rate in rates:
-        losses.append(weight**2)
-        bounds.append(2 * abs(weight) * error + error**2 + 4 * unit * (abs(weight) + error) ** 2)
-        step = 2 * rate * (abs(weight) + error)
-        error = error * abs(1 - 2 * rate) + 4 * unit * step
-        weight *= 1 - 2 * rate
+    for rate, scale in zip(rates, itertools.cycle(scales), strict=False):
+        square = scale**2
+        losses.append(square * weight**2)
+        bounds.append(square * (2 * abs(weight) * error + error**2 + 4 * unit * (abs(weight) + error) ** 2))
+        step = 2 * square * rate * (abs(weight) + error)
+        error = error * abs(1 - 2 * square * rate) + 4 * unit * step
+        weight *= 1 - 2 * square * rate
         error += unit * (abs(weight) + error)
     return np.array(losses), np.array(bounds)
 
