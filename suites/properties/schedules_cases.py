@@ -167,12 +167,13 @@ def follows(subject: Subject, case: Case) -> None:
 
 def nested(subject: Subject) -> list[Case]:
     """Schedules around a cosine, as far as there are such."""
+    around: dict[str, dict[str, Any]] = {
+        "with_warm_up": {"steps": 5, "start": 0.02},
+        "per_update": {"micro_batches": 2},
+    }
     return [
         Case(function, {"schedule": schedule_of(subject, COSINE), **options})
-        for function, options in {
-            "with_warm_up": {"steps": 5, "start": 0.02},
-            "per_update": {"micro_batches": 2},
-        }.items()
+        for function, options in around.items()
         if subject.provides(function) and subject.provides("Schedule")
     ]
 

@@ -365,7 +365,7 @@ def test_impossible_schedules_are_refused(subject: Subject) -> None:
 
 @pytest.mark.structure
 def test_a_schedule_is_refused_where_it_is_made(subject: Subject) -> None:
-    """A schedule refuses impossible parameters with ValueError, and unknown ones with TypeError, before any training."""
+    """A schedule refuses impossible parameters with ValueError, and unknown ones with TypeError, at once."""
     schedule, cosine = subject.Schedule, subject.cosine
     check(refuses(schedule, cosine, peak=0.1, steps=0), "a schedule of no steps was made")
     try:

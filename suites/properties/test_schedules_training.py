@@ -248,15 +248,15 @@ def test_impossible_batches_are_refused(subject: Subject) -> None:
         "a batch of half an example": lambda: subject.scale_learning_rate(0.1, batch=2, base_batch=0.5),
         "updates by no micro-batch": lambda: subject.accumulating(keras.optimizers.SGD, 0.5, 0),
         "updates by half a micro-batch": lambda: subject.accumulating(keras.optimizers.SGD, 0.5, 0.5),
-        "micro-batches of no examples": lambda: subject.train_on_micro_batches(
-            linear_model(subject.precision, subject.accumulating(keras.optimizers.SGD, 0.5, 2)), x, y, size=0
-        ),
         "two micro-batches in place of one": lambda: subject.train_on_micro_batches(
             linear_model(subject.precision, keras.optimizers.SGD(0.5)), x, y, size=2
         ),
         "no micro-batch": lambda: subject.accumulated_gradients(two_gradients, []),
         "three micro-batches in place of two": lambda: subject.train_on_micro_batches(
             linear_model(subject.precision, subject.accumulating(keras.optimizers.SGD, 0.5, 3)), x, y, size=2
+        ),
+        "micro-batches of no examples": lambda: subject.train_on_micro_batches(
+            linear_model(subject.precision, subject.accumulating(keras.optimizers.SGD, 0.5, 2)), x, y, size=0
         ),
     }
     for what, call in wanted.items():

@@ -10,8 +10,9 @@ import keras
 import numpy as np
 from keras import ops
 
+import reference._range_test as parts
 import reference.schedules as reference
-from suites.selftest.variants import Variant, override
+from suites.selftest.variants import Variant, edited, override
 
 ANY = ("float32", "mixed_float16")
 
@@ -270,7 +271,299 @@ class Boldest(reference.RangeTest):
         return 10 * super().suggestion
 
 
+def edit(old: str, new: str) -> Any:
+    """The reference with one text of its source replaced."""
+    return edited(parts, reference, old=old, new=new)
+
+
+def accumulating_by(*, each: tuple[str, ...] = (), lost: tuple[str, ...] = ()) -> SimpleNamespace:
+    """Some options act in every micro-batch, or are lost."""
+
+    def function(optimizer: Any, rate: Any, micro_batches: int, **options: Any) -> Any:
+        if micro_batches == 1:
+            return reference.accumulating(optimizer, rate, 1, **options)
+        kept = {name: value for name, value in options.items() if name not in (*each, *lost)}
+        made = reference.accumulating(optimizer, rate, micro_batches, **kept)
+        eager = optimizer(0.0, **{name: value for name, value in options.items() if name in each})
+        apply = made.apply
+
+        def apply_each(gradients: Any, weights: Any) -> None:
+            if not eager.built:
+                eager.build(weights)
+            eager._apply_weight_decay([*weights])
+            apply(eager._clip_gradients([*gradients]), weights)
+
+        made.apply = apply_each
+        return made
+
+    return override(reference, accumulating=function)
+
+
+class Corrected(reference.MomentumSGD):
+    """The velocity holds rates, and is corrected by the new rate over the old one, which may be 0."""
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        velocity = self.velocities[self._get_variable_index(variable)]
+        before = self.__dict__.setdefault("rates", {}).get(id(variable), learning_rate)
+        self.rates[id(variable)] = learning_rate
+        gradient = ops.cast(gradient, velocity.dtype)
+        self.assign(velocity, self.momentum * (learning_rate / before) * velocity + learning_rate * gradient)
+        self.assign_sub(variable, velocity)
+
+
+class OneVelocity(reference.MomentumSGD):
+    """All weights of a shape share a velocity."""
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        velocity = self.velocities[0]
+        pushed = self.momentum * velocity + ops.mean(ops.cast(gradient, velocity.dtype))
+        self.assign(velocity, ops.broadcast_to(ops.mean(pushed), velocity.shape))
+        step = ops.cast(learning_rate, velocity.dtype) * ops.mean(pushed)
+        self.assign_sub(variable, ops.broadcast_to(step, variable.shape))
+
+
+def warmed_ours_only(step: Any, *, schedule: Any, steps: int, start: float = 0.0) -> Any:
+    """The warm-up takes the contract's own schedules apart, and takes others for constant."""
+    if not isinstance(schedule, reference.Schedule):
+        first = schedule(0)
+        return reference.with_warm_up(
+            step, schedule=lambda step: first + 0.0 * ops.cast(step, "float32"), steps=steps, start=start
+        )
+    return reference.with_warm_up(step, schedule=schedule, steps=steps, start=start)
+
+
+def first_size_counts(gradients_of: Callable[..., Any], micro_batches: Iterable[Any]) -> Any:
+    """All micro-batches but the last count as the first."""
+    batches = [*micro_batches]
+    sizes = [*([len(batches[0][0])] * (len(batches) - 1)), len(batches[-1][0])] if batches else []
+    pairs = zip(batches, sizes, strict=True)
+    weighted = [[size * ops.convert_to_tensor(each) for each in gradients_of(*batch)] for batch, size in pairs]
+    if not weighted:
+        raise ValueError("no micro-batch")
+    return [sum(each) / sum(sizes) for each in zip(*weighted, strict=True)]
+
+
+def listed_first(gradients_of: Callable[..., Any], micro_batches: Iterable[Any]) -> Any:
+    """All micro-batches are in memory before the first gradient."""
+    return reference.accumulated_gradients(gradients_of, [*micro_batches])
+
+
 VARIANTS = (
+    Variant(
+        "decay_in_every_micro_batch",
+        "weight decay is applied in every micro-batch",
+        ("options_act_once_per_update",),
+        accumulating_by(each=("weight_decay",)),
+    ),
+    Variant(
+        "clipped_in_every_micro_batch",
+        "gradients are clipped in every micro-batch, before they are averaged",
+        ("options_act_once_per_update",),
+        accumulating_by(each=("clipnorm", "clipvalue", "global_clipnorm")),
+    ),
+    Variant(
+        "options_lost",
+        "the optimizer's other options are accepted and ignored",
+        ("options_act_once_per_update",),
+        accumulating_by(lost=("momentum", "nesterov", "weight_decay", "clipnorm", "beta_1")),
+    ),
+    Variant(
+        "averages_in_every_micro_batch",
+        "an average of the weights moves in every micro-batch, as Keras has it",
+        ("averages_of_weights_move_once_per_update",),
+        edit('if options.get("use_ema"):', "if False:"),
+    ),
+    Variant(
+        "velocity_corrected_by_rates",
+        "the velocity is corrected by new over old rate, which is 0 over 0 after a rate of 0",
+        ("momentum_forgets_old_rates",),
+        override(reference, MomentumSGD=Corrected),
+    ),
+    Variant(
+        "velocity_shared",
+        "all weights share the velocity of the first",
+        ("momentum_forgets_old_rates",),
+        override(reference, MomentumSGD=OneVelocity),
+    ),
+    Variant(
+        "velocity_in_half",
+        "gradients are added to the velocity in their own dtype",
+        ("half_precision_gradients_have_a_velocity_in_float32",),
+        edit(
+            "self.momentum * velocity + ops.cast(gradient, velocity.dtype))",
+            "ops.cast(ops.cast(self.momentum * velocity, gradient.dtype) + gradient, velocity.dtype))",
+        ),
+    ),
+    Variant(
+        "momentum_not_saved",
+        "the configuration lacks the momentum",
+        ("momentum_resumes_where_it_stopped",),
+        edit('{**super().get_config(), "momentum": self.momentum}', "{**super().get_config()}"),
+    ),
+    Variant(
+        "momentum_unchecked",
+        "a momentum of 1 and a negative one are accepted",
+        ("impossible_momenta_are_refused",),
+        edit("if not 0 <= momentum < 1:", "if momentum > 1:"),
+    ),
+    Variant(
+        "small_batches_refused",
+        "a batch that is smaller than one micro-batch is refused",
+        ("training_weighs_a_smaller_micro_batch",),
+        edit("    if micro_batches != expected:", "    if micro_batches != expected or examples < size:"),
+        raises=ValueError,
+    ),
+    Variant(
+        "penalties_by_share",
+        "the whole loss of a micro-batch, penalties too, is reported by its share",
+        ("penalties_count_once",),
+        edit('return_dict=True)["loss"] / micro_batches', 'return_dict=True)["loss"] * len(x[part]) / examples'),
+    ),
+    Variant(
+        "first_size_counts",
+        "all micro-batches but the last are taken to be as large as the first",
+        ("a_smaller_micro_batch_counts_less",),
+        override(reference, accumulated_gradients=first_size_counts),
+    ),
+    Variant(
+        "sizes_known_while_tracing",
+        "micro-batches of a size that the trace does not know are taken for one example",
+        ("sizes_may_be_unknown_while_tracing",),
+        edit("sizes.append(ops.shape(micro_batch[0])[0])", "sizes.append(micro_batch[0].shape[0] or 1)"),
+    ),
+    Variant(
+        "all_in_memory",
+        "all micro-batches are taken before the first gradient",
+        ("micro_batches_are_taken_one_at_a_time",),
+        override(reference, accumulated_gradients=listed_first),
+    ),
+    Variant(
+        "added_up_in_float32",
+        "gradients in float64 are added up in float32",
+        ("gradients_in_float64_are_added_up_in_float64",),
+        edit("[_floating(ops.convert_to_tensor(gradient)) for", '[ops.cast(gradient, "float32") for'),
+    ),
+    Variant(
+        "square_root_by_default",
+        "without a rule the rate is scaled by the square root",
+        ("linear_rule",),
+        edit('rule: str = "linear"', 'rule: str = "sqrt"'),
+    ),
+    Variant(
+        "whole_factors",
+        "only whole multiples of the batch count",
+        ("linear_rule", "square_root_rule"),
+        edit("rate * (batch / base_batch)", "rate * (batch // base_batch)"),
+    ),
+    Variant(
+        "limit_fixed",
+        "a sweep ends at four times the least loss, whatever `divergence` says",
+        ("range_test_stops_when_training_diverges",),
+        edit("<= divergence * curve.min()", "<= 4 * curve.min()"),
+    ),
+    Variant(
+        "nan_goes_on",
+        "a loss that is NaN does not end the sweep",
+        ("range_test_stops_at_what_is_no_number",),
+        edit(
+            "if not (curve := smoothed(losses))[-1] <= divergence * curve.min():",
+            "if (curve := smoothed(losses))[-1] > divergence * curve.min():",
+        ),
+    ),
+    Variant(
+        "nan_suggested",
+        "where a loss is NaN, its rate is the best",
+        ("range_test_stops_at_what_is_no_number",),
+        edit("np.nanargmin(", "np.argmin("),
+    ),
+    Variant(
+        "first_batch_only",
+        "a sweep trains on its first batch again and again",
+        ("range_test_sweeps_geometrically",),
+        edit("itertools.cycle(batches)", "itertools.cycle(list(itertools.islice(batches, 1)))"),
+    ),
+    Variant(
+        "other_sweep_by_default",
+        "a sweep begins at 10^-5 by default",
+        ("range_test_sweeps_as_documented",),
+        edit("low: float = 1e-6", "low: float = 1e-5"),
+    ),
+    Variant(
+        "memory_fixed",
+        "losses are smoothed alike whatever the memory is",
+        ("smoothed_losses_are_weighted_means",),
+        edit("weights = memory **", "weights = 0.8 **"),
+    ),
+    Variant(
+        "metrics_not_reset",
+        "metrics go on from what they saw in the sweep",
+        ("range_test_puts_everything_back",),
+        edit("        model.reset_metrics()\n", ""),
+    ),
+    Variant(
+        "ten_cycles",
+        "cycles after the tenth never come",
+        ("restarts_begin_at_the_peak",),
+        edit(
+            "while begins[-1] * growth + steps <= LAST_STEP:",
+            "while begins[-1] * growth + steps <= LAST_STEP and len(begins) < 10:",
+        ),
+    ),
+    Variant(
+        "unsigned_wrap",
+        "steps of unsigned integers stay so, and wrap in the first steps of a warm-up",
+        ("every_kind_of_step_gives_the_same_rate",),
+        edit(
+            '    wide = "int32" if "int" in keras.backend.standardize_dtype(step.dtype) else "float32"\n',
+            "    dtype = keras.backend.standardize_dtype(step.dtype)\n"
+            '    wide = dtype if "uint" in dtype else "int32" if "int" in dtype else "float32"\n',
+        ),
+    ),
+    Variant(
+        "ours_only",
+        "a warm-up knows the contract's schedules only, and takes others for constant",
+        ("any_schedule_may_be_warmed_up",),
+        override(reference, with_warm_up=warmed_ours_only),
+    ),
+    Variant(
+        "fractional_updates",
+        "between updates a float step gives rates in between",
+        ("updates_are_counted_whole", "every_kind_of_step_gives_the_same_rate"),
+        edit(
+            "    return schedule(_counted(step) // micro_batches)",
+            "    step = _counted(step)\n"
+            "    whole = 'int' in keras.backend.standardize_dtype(step.dtype)\n"
+            "    return schedule(step // micro_batches if whole else step / micro_batches)",
+        ),
+    ),
+    Variant(
+        "rates_in_float32",
+        "rates are float32 whatever the step is",
+        ("steps_in_float64_have_rates_in_float64",),
+        edit(
+            '    return ops.cast(step, keras.backend.result_type(step.dtype, "float32"))\n\n\ndef _progress',
+            '    return ops.cast(step, "float32")\n\n\ndef _progress',
+        ),
+    ),
+    Variant(
+        "rates_of_known_sizes",
+        "an array of steps is listed while tracing, and its length taken for 1 where it is not known",
+        ("compiled_rates_are_the_rates",),
+        override(
+            reference,
+            cosine=lambda step, **named: (
+                ops.repeat(reference.cosine(step, **named)[:1], step.shape[0] or 1)
+                if getattr(step, "shape", ())
+                else reference.cosine(step, **named)
+            ),
+        ),
+    ),
+    Variant(
+        "refused_in_training",
+        "what is wrong with a schedule shows in the first step of training",
+        ("a_schedule_is_refused_where_it_is_made",),
+        edit("        self(0)  # so", "        # so"),
+    ),
     Variant(
         "warm_up_starts_at_its_target",
         "there is no warm-up",
