@@ -6,6 +6,7 @@ a warm-up is part of its cosine. It has no inverse square root, one cycle, batch
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ UNWEIGHTED = KnownDefect(
     "`gradient_accumulation_steps` averages over micro-batches, so that a smaller one counts as much as the others."
 )
 
+UNWEIGHTED_UNTRACED = dataclasses.replace(UNWEIGHTED, backends=("torch",))
+"""Elsewhere what shows it is not provided: a trace cannot make the variables in which an optimizer accumulates."""
+
 ONE_STEP = KnownDefect(
     "On torch the rates of an array of steps are written into one of a single step, which raises.", backends=("torch",)
 )
@@ -27,18 +31,22 @@ ONE_STEP = KnownDefect(
 KNOWN_DEFECTS = {
     "steps_may_be_an_array": ONE_STEP,
     "arguments_are_left_as_they_were": ONE_STEP,
+    "compiled_rates_are_the_rates": ONE_STEP,
     "restarts_are_periodic": KnownDefect("The step becomes float32 before it is reduced to its cycle."),
     "restarts_begin_at_the_peak": KnownDefect(
         "The cycle is found by a logarithm in float32: with growth 3, step 265,720, which begins the thirteenth cycle, "
         "has the least rate in place of the greatest."
     ),
-    "steps_in_float64_have_rates_in_float64": KnownDefect("Rates have the dtype of the first one, which is float32."),
+    "steps_in_float64_have_rates_in_float64": KnownDefect(
+        "Rates have the dtype of the first one, which is float32.", backends=("tensorflow", "torch")
+    ),
     "impossible_schedules_are_refused": KnownDefect(
         "PiecewiseConstantDecay takes falling boundaries, and adds up the rates of ranges that overlap."
     ),
     "a_smaller_micro_batch_counts_less": UNWEIGHTED,
     "training_weighs_a_smaller_micro_batch": UNWEIGHTED,
     "penalties_count_once": UNWEIGHTED,
+    "sizes_may_be_unknown_while_tracing": UNWEIGHTED_UNTRACED,
     "averages_of_weights_move_once_per_update": KnownDefect(
         "An optimizer with `gradient_accumulation_steps` and `use_ema` moves the averages with every micro-batch."
     ),

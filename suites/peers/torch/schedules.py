@@ -32,14 +32,18 @@ KNOWN_DEFECTS = {
 
 
 def rates_of(base: float, create: Callable[[Any], Any], step: Any, last: int | None = None) -> Any:
-    """The rates of a scheduler at one step or several, in float32; those after the `last` step are the one there."""
+    """The rates of a scheduler at one step or several; those after the `last` step are the one there.
+
+    They are float32, or float64 if the steps are.
+    """
     steps = np.asarray(step.cpu() if isinstance(step, torch.Tensor) else step)
     steps = steps if last is None else np.minimum(steps, last)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an optimizer that never steps; a step that is given
         scheduler = create(torch.optim.SGD([torch.zeros(1, requires_grad=True)], base))
         found = [_rate_of(scheduler, float(each) if each % 1 else int(each)) for each in steps.ravel()]
-    return torch.tensor(found, dtype=torch.float32).reshape(steps.shape)
+    exact = getattr(step, "dtype", None) == torch.float64
+    return torch.tensor(found, dtype=torch.float64 if exact else torch.float32).reshape(steps.shape)
 
 
 def _rate_of(scheduler: Any, step: float) -> float:
@@ -52,9 +56,9 @@ def _rate_of(scheduler: Any, step: float) -> float:
 
 
 def warm_up(step: Any, *, rate: float, steps: int, start: float = 0.0) -> Any:
-    """`LinearLR`, whose start is a fraction above zero."""
-    if start <= 0:
-        raise NotProvided("LinearLR starts above zero")
+    """`LinearLR`, whose start is a fraction above zero, and 1 at most."""
+    if not 0 < start <= rate:
+        raise NotProvided("LinearLR starts above zero, and not above its end")
     return rates_of(rate, lambda sgd: lr_scheduler.LinearLR(sgd, start / rate, 1.0, steps), step)
 
 
