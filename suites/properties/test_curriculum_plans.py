@@ -73,6 +73,7 @@ def test_passes_miss_nothing(subject: Subject, plan: Plan) -> None:
     while begin < len(drawn):
         step = begin // plan.batch_size
         visible = sorted(int(index) for index in curriculum.visible(step))
+        check(visible, f"nothing is visible at step {step}")
         found = drawn[begin : begin + len(visible)]
         cut = len(found) < len(visible) and len({*found}) == len(found) and {*found} <= {*visible}  # the last one
         check(
