@@ -17,6 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from keras import ops
 
+from suites.implementations import NotProvided
 from suites.properties.checks import check
 from suites.properties.numerics import assert_equal, assert_within, float64, gamma, to_numpy
 from suites.properties.oracles import schedules as oracle
@@ -148,6 +149,8 @@ def test_restarts_are_periodic(subject: Subject, case: Case, step: int, cycles: 
 
 @pytest.mark.structure
 @example(case=RESTARTS.but(steps=1, growth=3))  # 121 steps to the sixth cycle: log(243) / log(3) is rounded below 5
+@example(case=RESTARTS.but(steps=1, growth=2))  # the last step is the first of a cycle
+@example(case=RESTARTS.but(steps=2**30, growth=2))  # the third cycle would begin after the last step
 @example(case=RESTARTS)
 @given(case=cases("cosine_restarts"))
 def test_restarts_begin_at_the_peak(subject: Subject, case: Case) -> None:
@@ -245,6 +248,34 @@ def test_updates_are_counted_whole(subject: Subject) -> None:
             for dtype in ("int32", "uint8", "float32"):
                 found = function(np.arange(8, dtype=dtype), schedule=schedule, micro_batches=micro_batches)
                 assert_within(found, values, bounds, f"{what} by {micro_batches} at {dtype} steps 0 to 7")
+
+
+@pytest.mark.structure
+def test_rates_left_out_are_zero(subject: Subject) -> None:
+    """Without a start a warm-up begins at 0, without a floor a cosine ends there; without growth cycles are equal."""
+    for case, left_out in (
+        (WARM_UP.but(start=0.0), ("start",)),
+        (COSINE.but(floor=0.0), ("floor",)),
+        (PERIODIC, ("floor", "growth")),
+    ):
+        if subject.provides(case.function):
+            function = taking(subject, case.function, *case.parameters)
+            named = {name: value for name, value in case.parameters.items() if name not in left_out}
+            for step in (0, 3, 10, 25):
+                found = to_numpy(_with_defaults(function, step, named))
+                assert_equal(found, rate(subject, case, step), f"{case} at step {step}, without {left_out}")
+    if subject.provides("with_warm_up"):
+        schedule = schedule_of(subject, COSINE)
+        found, expected = (subject.with_warm_up(2, schedule=schedule, steps=5, **each) for each in ({}, {"start": 0.0}))
+        assert_equal(found, to_numpy(expected), "a warm-up to a cosine at step 2, without a start")
+
+
+def _with_defaults(function: Any, step: int, parameters: dict[str, Any]) -> Any:
+    """A rate, if the other parameters have defaults."""
+    try:
+        return function(step, **parameters)
+    except TypeError as error:
+        raise NotProvided(str(error)) from None
 
 
 # Steps of any kind

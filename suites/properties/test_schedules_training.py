@@ -311,6 +311,20 @@ def test_half_precision_gradients_have_a_velocity_in_float32(subject: Subject) -
             optimizer.apply([ops.cast(ops.convert_to_tensor(np.float32(gradient)), dtype)], [weight])
         expected = np.array(-0.5 * (1.0 + 0.75 + 2.0**-10))
         assert_equal(weight, expected, f"weight after gradients 1 and 2^-10 in {dtype}")
+        optimizer, half = subject.MomentumSGD(0.5, momentum=0.5), keras.Variable(np.float32(0), dtype=dtype)
+        for _ in range(2):
+            optimizer.apply([ops.ones((), dtype)], [half])
+        assert_equal(half, np.array(-0.5 * (1.0 + 1.5)), f"weight in {dtype} after two gradients of 1")
+
+
+@pytest.mark.structure
+def test_momentum_is_nine_tenths_by_default(subject: Subject) -> None:
+    """Without arguments the momentum is 0.9, and the rate 0.01."""
+    optimizer, weight = subject.MomentumSGD(), variable(0.0)
+    for _ in range(2):
+        optimizer.apply([ops.ones(())], [weight])
+    truth = oracle.momentum_sgd(0.0, [1.0, 1.0], [0.01, 0.01], 0.9)
+    assert_within(weight, np.array(truth.value), truth.bound, "weight after two gradients of 1")
 
 
 @pytest.mark.structure
@@ -392,9 +406,10 @@ def test_range_test_sweeps_as_documented(subject: Subject) -> None:
 @pytest.mark.structure
 def test_range_test_stops_when_training_diverges(subject: Subject) -> None:
     """The sweep ends with the first smoothed loss that is over its limit, four times the least one, and not before."""
-    for limit, option in ((4, {}), (1.5, {"divergence": 1.5}), (1e6, {"divergence": 1e6})):
+    limits: list[tuple[float, dict[str, float]]] = [(4, {}), (1.5, {"divergence": 1.5}), (1e6, {"divergence": 1e6})]
+    for limit, option in limits:
         model, batch = bowl()
-        found = subject.range_test(model, batch, low=0.01, high=1e4, steps=40, **option)
+        found = subject.range_test(model, batch, low=1.0, high=1.6, steps=40, **option)  # the loss rises step by step
         curve = oracle.smoothed(np.asarray(found.losses).tolist(), 0.8)
         over = [i for i, loss in enumerate(curve) if not loss <= limit * min(curve[: i + 1])]
         check(len(found.rates) == len(found.losses), f"{len(found.rates)} rates and {len(found.losses)} losses")
@@ -458,6 +473,14 @@ def test_range_test_puts_everything_back(subject: Subject) -> None:
             assert_equal(now, np.asarray(was, float) if was.dtype.kind == "f" else was, name)
         for each in model.metrics_variables:
             assert_equal(each, np.zeros(each.shape), f"{each.path}, which belongs to a metric")
+    unused = keras.optimizers.Adam(0.01)  # which has no state yet
+    model.compile(unused, "mse", run_eagerly=True, auto_scale_loss=False)
+    subject.range_test(model, [arrays_of(EVEN)], low=1e-3, high=10.0, steps=3)
+    for each in unused.variables:
+        expected = np.full(each.shape, np.float32(0.01) if "learning_rate" in each.path else 0.0)
+        assert_equal(
+            ops.cast(each, "float32"), expected.astype(float), f"{each.path} of an optimizer that was not used"
+        )
 
 
 @pytest.mark.structure

@@ -50,6 +50,7 @@ KNOWN_DEFECTS = {
     "averages_of_weights_move_once_per_update": KnownDefect(
         "An optimizer with `gradient_accumulation_steps` and `use_ema` moves the averages with every micro-batch."
     ),
+    "momentum_is_nine_tenths_by_default": KnownDefect("SGD has no momentum by default."),
     "impossible_momenta_are_refused": KnownDefect("SGD takes a momentum of 1, and one that is NaN."),
     "a_schedule_counts_updates": KnownDefect(
         "An optimizer with `gradient_accumulation_steps` shows its schedule the number of micro-batches, although "

@@ -559,6 +559,33 @@ VARIANTS = (
         ),
     ),
     Variant(
+        "floor_by_default",
+        "without a floor a cosine ends at a thousandth",
+        ("rates_left_out_are_zero",),
+        edit(
+            "def cosine(step: Tensor, *, peak: float, steps: int, floor: float = 0.0)",
+            "def cosine(step: Tensor, *, peak: float, steps: int, floor: float = 1e-3)",
+        ),
+    ),
+    Variant(
+        "no_momentum_by_default",
+        "without arguments there is no momentum, as in Keras's SGD",
+        ("momentum_is_nine_tenths_by_default",),
+        edit("momentum: float = 0.9", "momentum: float = 0.0"),
+    ),
+    Variant(
+        "unused_optimizers_keep_moments",
+        "an optimizer that was not used before a sweep keeps the moments of it",
+        ("range_test_puts_everything_back",),
+        edit("        optimizer.build(model.trainable_variables)\n    kept", "        pass\n    kept"),
+    ),
+    Variant(
+        "last_cycle_missing",
+        "a cycle that begins at the last step that is counted never comes",
+        ("restarts_begin_at_the_peak",),
+        edit("while begins[-1] * growth + steps <= LAST_STEP:", "while begins[-1] * growth + steps < LAST_STEP:"),
+    ),
+    Variant(
         "refused_in_training",
         "what is wrong with a schedule shows in the first step of training",
         ("a_schedule_is_refused_where_it_is_made",),
