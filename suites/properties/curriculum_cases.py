@@ -403,13 +403,3 @@ LOSSES: dict[str, Callable[[Any, Any], Any]] = {
     "a matrix per example": lambda targets, outputs: ops.expand_dims(distance(targets, outputs), 1),
 }
 """Losses with the same mean for each example, `(B,)`, `(B, 2)` and `(B, 1, 2)`."""
-
-
-def refused(what: str, function: Any, *arguments: Any) -> None:
-    """Whether a call raises ValueError."""
-    __tracebackhide__ = True
-    try:
-        function(*arguments)
-    except ValueError:
-        return
-    check(False, f"{what} was accepted")

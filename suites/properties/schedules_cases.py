@@ -99,15 +99,6 @@ def cases(function: str) -> st.SearchStrategy[Case]:
     return parameters[function].map(lambda drawn: Case(function, drawn))
 
 
-def refuses(call: Callable[..., Any], *arguments: Any, **named: Any) -> bool:
-    """Whether a call raises ValueError."""
-    try:
-        call(*arguments, **named)
-    except ValueError:
-        return True
-    return False
-
-
 def taking(subject: Subject, function: str, *names: str) -> Callable[..., Any]:
     """An implementation's function, which takes these names.
 

@@ -37,12 +37,12 @@ from suites.properties.curriculum_cases import (
     paces,
     pacings,
     quiet,
-    refused,
     scored,
     scores,
 )
 from suites.properties.numerics import assert_equal, float64, gamma
 from suites.properties.oracles import curriculum as oracle
+from suites.properties.refusals import refused
 from suites.subjects import Subject
 
 # Pacing

@@ -20,8 +20,8 @@ from suites.properties.curriculum_cases import (
     fitted,
     nests,
     plan_of,
-    refused,
 )
+from suites.properties.refusals import refused
 from suites.subjects import Subject
 
 RESUMED = 5

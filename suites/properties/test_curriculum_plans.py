@@ -25,11 +25,11 @@ from suites.properties.curriculum_cases import (
     draws,
     plan_of,
     plans,
-    refused,
     scored,
 )
 from suites.properties.numerics import gamma
 from suites.properties.oracles import curriculum as oracle
+from suites.properties.refusals import refused
 from suites.subjects import Subject
 
 

@@ -29,6 +29,7 @@ ONE_STEP = KnownDefect(
 )
 
 KNOWN_DEFECTS = {
+    "impossible_batches_are_refused": KnownDefect("Accumulation over 0 micro-batches is taken for none."),
     "steps_may_be_an_array": ONE_STEP,
     "arguments_are_left_as_they_were": ONE_STEP,
     "compiled_rates_are_the_rates": ONE_STEP,
