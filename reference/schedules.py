@@ -220,20 +220,27 @@ def scale_learning_rate(rate: float, *, batch: int, base_batch: int, rule: str =
 
 
 def accumulated_gradients(
-    gradients_of: Callable[..., Sequence[Tensor]], micro_batches: Iterable[Sequence[Tensor]]
+    gradients_of: Callable[..., Sequence[Tensor]],
+    micro_batches: Iterable[Sequence[Tensor]],
+    *,
+    weight: Callable[..., Tensor] | None = None,
 ) -> list[Tensor]:
     """The gradients of the mean loss over all examples, from one micro-batch at a time.
 
-    g = sum_j (n_j / n) g_j: every micro-batch counts by its size. With batch normalisation the result is not
-    that of one large batch, since every micro-batch is normalised by itself.
+    g = sum_j (n_j / n) g_j: every micro-batch counts by its size, or else by the weight that it is given. A loss that
+    is a mean over tokens which a mask counts needs their number: micro-batches with 1 and 3 of them count 1/4 and 3/4,
+    however many sequences they hold. One that counts nothing adds nothing, even if its mean is NaN. With batch
+    normalisation the result is not that of one large batch, since every micro-batch is normalised by itself.
 
     Args:
         gradients_of: from the arrays of a micro-batch to the gradients of the mean loss over it.
         micro_batches: tuples of arrays with the examples on the first axis; taken one at a time, so that a generator
             keeps only one in memory.
+        weight: from the same arrays to a scalar, n_j: how much the mean over that micro-batch is a mean of; the number
+            of its examples if None.
 
     Returns:
-        A tensor for each gradient, in its shape, added up in float32 at least.
+        A tensor for each gradient, in its shape, added up in float32 at least; zeros where nothing counted.
 
     Raises:
         ValueError: there is no micro-batch.
@@ -241,13 +248,21 @@ def accumulated_gradients(
     sums: list[Tensor] = []
     sizes = []
     for micro_batch in micro_batches:
-        sizes.append(ops.shape(micro_batch[0])[0])  # a tensor where a trace does not know it
+        # The size is a tensor where a trace does not know it.
+        sizes.append(ops.shape(micro_batch[0])[0] if weight is None else weight(*micro_batch))
         gradients = [_floating(ops.convert_to_tensor(gradient)) for gradient in gradients_of(*micro_batch)]
-        weighted = [ops.cast(sizes[-1], each.dtype) * each for each in gradients]
+        weighted = [_sum_of(each, sizes[-1]) for each in gradients]
         sums = [ops.add(*pair) for pair in zip(sums, weighted, strict=True)] if sums else weighted
     if not sizes:
         raise ValueError("gradients are accumulated over one micro-batch at least; there was none")
-    return [each / ops.cast(sum(sizes), each.dtype) for each in sums]
+    total = sum(sizes[1:], start=sizes[0])
+    return [each / ops.cast(ops.where(ops.equal(total, 0), 1, total), each.dtype) for each in sums]
+
+
+def _sum_of(gradient: Tensor, size: Tensor) -> Tensor:
+    """The gradient times the size of what it is a mean over, which of nothing is 0."""
+    size = ops.cast(size, gradient.dtype)
+    return size * ops.where(size == 0, ops.zeros_like(gradient), gradient)
 
 
 def accumulating(

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from keras import ops
 
-from suites.properties.checks import check, without_warnings
+from suites.properties.checks import check, require, without_warnings
 from suites.properties.numerics import UNIT_ROUNDOFF, assert_equal, assert_within, float64, gamma, to_numpy
 from suites.properties.oracles import schedules as oracle
 from suites.properties.refusals import refused
@@ -236,6 +236,37 @@ def test_a_schedule_counts_updates(subject: Subject, micro_batches: int) -> None
     bound = sum(each.bound for each in rates) + gamma(2 * micro_batches + 6, "float32")
     expected = np.array(1 - sum(each.value for each in rates))
     assert_within(weight, expected, bound, f"weight after 2 updates by {micro_batches} gradients of 1 each")
+
+
+COUNTED: tuple[tuple[tuple[float, ...], ...], ...] = (
+    ((1.0,), (2.0, 4.0, 8.0)),
+    ((), (3.0, 5.0)),
+    ((4.0,), (2.0,)),
+    ((), ()),
+)
+"""By micro-batch, the tokens that count; it is filled up to four with others that do not."""
+
+
+@pytest.mark.structure
+def test_micro_batches_count_by_their_weight(subject: Subject) -> None:
+    """Where a loss is a mean over tokens that count, so is the gradient of micro-batches with different numbers."""
+    require(subject.accumulated_gradients, "weight", "accumulated_gradients")
+    for tokens in COUNTED:
+        parts = []
+        for counted in tokens:  # of one sequence each, so that by examples all would count alike
+            padding = [64.0] * (4 - len(counted))
+            values = np.array([[*counted, *padding]], np.float32)
+            parts.append((values, np.arange(4)[None] < len(counted)))
+
+        def gradients_of(values: Any, mask: Any) -> list[Any]:
+            mask = ops.cast(mask, "float32")
+            return [ops.sum(values * mask) / ops.sum(mask)]  # NaN where nothing counts
+
+        with without_warnings(".*invalid value"):
+            (found,) = subject.accumulated_gradients(gradients_of, parts, weight=lambda _, mask: ops.sum(mask))
+        every = [value for counted in tokens for value in counted]
+        mean = np.array(np.mean(every) if every else 0.0)
+        assert_within(found, mean, mean * gamma(16, "float32"), f"gradient of micro-batches that count {tokens}")
 
 
 @pytest.mark.structure

@@ -116,7 +116,7 @@ OBJECTS: dict[Callable[..., Any], Callable[..., Any]] = {
 
 def accumulating(optimizer: Any, rate: Any, micro_batches: int, **options: Any) -> Any:
     """Keras's `gradient_accumulation_steps`, which are 2 at least."""
-    return optimizer(rate, gradient_accumulation_steps=micro_batches if micro_batches > 1 else None, **options)
+    return optimizer(rate, gradient_accumulation_steps=None if micro_batches == 1 else micro_batches, **options)
 
 
 def accumulated_gradients(gradients_of: Callable[..., Any], micro_batches: Iterable[Any]) -> list[Any]:

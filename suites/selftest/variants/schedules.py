@@ -350,6 +350,28 @@ def listed_first(gradients_of: Callable[..., Any], micro_batches: Iterable[Any])
 
 VARIANTS = (
     Variant(
+        "weights_of_micro_batches_ignored",
+        "Micro-batches count by their examples although they are told what they count.",
+        ("micro_batches_count_by_their_weight",),
+        edited(reference, old=" if weight is None else weight(*micro_batch)", new=""),
+    ),
+    Variant(
+        "an_empty_micro_batch_poisons",
+        "A micro-batch that counts nothing, whose mean is NaN, adds 0 * NaN.",
+        ("micro_batches_count_by_their_weight",),
+        edited(
+            reference,
+            old="return size * ops.where(size == 0, ops.zeros_like(gradient), gradient)",
+            new="return size * gradient",
+        ),
+    ),
+    Variant(
+        "divided_by_nothing",
+        "Where nothing counts at all, the sum is divided by 0.",
+        ("micro_batches_count_by_their_weight",),
+        edited(reference, old="ops.where(ops.equal(total, 0), 1, total)", new="total"),
+    ),
+    Variant(
         "decay_in_every_micro_batch",
         "weight decay is applied in every micro-batch",
         ("options_act_once_per_update",),
@@ -429,7 +451,7 @@ VARIANTS = (
         "sizes_known_while_tracing",
         "micro-batches of a size that the trace does not know are taken for one example",
         ("sizes_may_be_unknown_while_tracing",),
-        edit("sizes.append(ops.shape(micro_batch[0])[0])", "sizes.append(micro_batch[0].shape[0] or 1)"),
+        edit("ops.shape(micro_batch[0])[0] if weight", "(micro_batch[0].shape[0] or 1) if weight"),
     ),
     Variant(
         "all_in_memory",
