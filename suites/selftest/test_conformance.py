@@ -93,3 +93,19 @@ def test_a_property_shows_the_wrong_variants_that_it_catches(tmp_path: Path) -> 
     (found,) = Page(tables.read([folder.path])).conformance()
     assert "mask_adds_minus_1e9" in found.lines[0].catches
     assert f"catches {len(found.lines[0].catches)} wrong variants" in render_page(tables.read([folder.path]))
+
+
+def test_what_is_lenient_is_apart_from_what_fails(tmp_path: Path) -> None:
+    """Wrong variant: an implementation that refuses with another error than ValueError is shown in red."""
+    folder = synthetic.begin(tmp_path / "run")
+    for name, outcome in (("formula", "passed"), ("misfits_are_refused", "lenient")):
+        asked = setting("additive_attention", "mine", "float32")
+        message = "a mask of numbers: answered with TypeError" if outcome == "lenient" else ""
+        folder.append(PROPERTIES, synthetic.property_row(asked, name, outcome, message=message))
+    read = tables.read([folder.path])
+    (found,) = Page(read).conformance()
+    (column,) = found.columns
+    assert (column.words, column.state) == ("1 of 2 pass, 1 lenient", "pass")
+    assert [(cell.row["property"], cell.state) for cell in found.opened] == [("misfits_are_refused", "lenient")]
+    assert read["conformance"].query("outcome == 'failed'").empty
+    assert "a mask of numbers: answered with TypeError" in render_page(read)

@@ -19,6 +19,13 @@ MODULES = {
     "misspells": "def cosines(step, *, peak, steps, floor=0.0): ...\ndef smooth(): ...\n",
     "is_another": "import json\n",
     "offers_little": "class Schedule: ...\n",
+    "is_lenient": """
+import reference.schedules as r
+def cosine(step, *, peak, steps, floor=0.0):
+    if steps != int(steps) or steps <= 0:
+        raise TypeError("no steps")
+    return r.cosine(step, peak=peak, steps=steps, floor=floor)
+""",
     "is_right": "from reference.schedules import *\n",
 }
 SAID = {
@@ -75,6 +82,19 @@ def session(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     ]
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=500)
+
+
+def test_what_is_lenient_fails_nothing_and_is_named(folder: Path) -> None:
+    """Wrong variant: a refusal by another error than ValueError makes the session fail."""
+    done = session(
+        folder, "--implementation", "schedules=is_lenient_here", "-k", "impossible_schedules or cosine_follows"
+    )
+    assert done.returncode == pytest.ExitCode.OK, done.stdout[-2000:]
+    assert (
+        "test_impossible_schedules_are_refused[is_lenient_here-float32]: more lenient than the contract, which is not "
+        "wrong: a cosine of no steps, " in done.stdout
+    )
+    assert "answered with TypeError, in the contract with ValueError" in done.stdout
 
 
 def test_nothing_tested_is_no_success(folder: Path) -> None:
