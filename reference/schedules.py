@@ -99,7 +99,7 @@ def step_decay(step: Tensor, *, rates: Sequence[float], boundaries: Sequence[int
     step = _counted(step)
     passed = ops.expand_dims(step, -1) >= ops.convert_to_tensor(list(boundaries), dtype=step.dtype)
     table = ops.convert_to_tensor(list(rates), dtype=_floating(step).dtype)
-    return ops.take(table, ops.sum(ops.cast(passed, "int32"), axis=-1))
+    return ops.take(table, ops.sum(passed, axis=-1))
 
 
 @serializable
@@ -352,7 +352,7 @@ class MomentumSGD(keras.optimizers.Optimizer):
         """Update one variable."""
         velocity = self.velocities[self._get_variable_index(variable)]
         self.assign(velocity, self.momentum * velocity + ops.cast(gradient, velocity.dtype))
-        self.assign_sub(variable, ops.cast(learning_rate, velocity.dtype) * velocity)
+        self.assign_sub(variable, learning_rate * velocity)
 
     def get_config(self) -> dict[str, Any]:
         """Everything `from_config` needs."""

@@ -40,6 +40,7 @@ class Case:
         if "growth" in self.parameters:  # the third, fourth and sixth cycle begin
             powers = [self.parameters["steps"] * self.parameters["growth"] ** i for i in range(5)]
             late = {sum(powers[:2]), sum(powers[:3]), sum(powers)}
+            late |= {10**9, 2**31 - 1} if self.parameters["growth"] > 1 else set()
         beside = {step + near for step in joints for near in (-1, 0, 1)}
         return sorted({0, 1} | beside | {step // 2 for step in joints} | late)
 

@@ -343,10 +343,22 @@ def test_half_precision_gradients_have_a_velocity_in_float32(subject: Subject) -
             optimizer.apply([ops.cast(ops.convert_to_tensor(np.float32(gradient)), dtype)], [weight])
         expected = np.array(-0.5 * (1.0 + 0.75 + 2.0**-10))
         assert_equal(weight, expected, f"weight after gradients 1 and 2^-10 in {dtype}")
-        optimizer, half = subject.MomentumSGD(0.5, momentum=0.5), keras.Variable(np.float32(0), dtype=dtype)
+        halves = keras.optimizers.schedules.PiecewiseConstantDecay([9], [0.5, 0.25])  # whose rates are float32
+        optimizer, half = subject.MomentumSGD(halves, momentum=0.5), keras.Variable(np.float32(0), dtype=dtype)
         for _ in range(2):
             optimizer.apply([ops.ones((), dtype)], [half])
         assert_equal(half, np.array(-0.5 * (1.0 + 1.5)), f"weight in {dtype} after two gradients of 1")
+
+
+@pytest.mark.structure
+def test_weights_in_float64_are_updated_in_float64(subject: Subject) -> None:
+    """A weight in float64 moves by a rate times its velocity in float64, whatever dtype the rate has."""
+    with float64():
+        halves = keras.optimizers.schedules.PiecewiseConstantDecay([9], [0.5, 0.25])  # whose rates are float32
+        optimizer, weight = subject.MomentumSGD(halves, momentum=0.5), keras.Variable(np.zeros(()), dtype="float64")
+        optimizer.apply([ops.convert_to_tensor(np.array(1 + 2.0**-40), "float64")], [weight])
+        found = to_numpy(weight)
+    assert_equal(found, np.array(-0.5 * (1 + 2.0**-40)), "weight after a gradient of 1 + 2^-40 in float64")
 
 
 @pytest.mark.structure

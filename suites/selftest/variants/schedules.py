@@ -590,6 +590,12 @@ VARIANTS = (
         ),
     ),
     Variant(
+        "rate_in_float32",
+        "a weight in float64 moves by what is computed in the rate's float32",
+        ("weights_in_float64_are_updated_in_float64",),
+        edit("learning_rate * velocity)", 'learning_rate * ops.cast(velocity, "float32"))'),
+    ),
+    Variant(
         "no_momentum_by_default",
         "without arguments there is no momentum, as in Keras's SGD",
         ("momentum_is_nine_tenths_by_default",),
