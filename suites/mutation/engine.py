@@ -3,16 +3,18 @@
 Runs in a process of its own; whatever a mutant does to it is a way of being found.
 """
 
+import contextlib
 import fcntl
 import functools
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 import tomllib
 import unittest
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -30,6 +32,9 @@ KEPT = ROOT / ".touchstone" / "reach"
 
 PRECISIONS = ("float32", "mixed_float16")
 """In which properties are tried on a mutant, one after the other."""
+
+PATIENCE_S, PATIENCE = 30.0, 20.0
+"""Seconds of the processor that a property may take on a mutant, and how many times those on the reference."""
 
 
 @dataclass(frozen=True)
@@ -67,20 +72,41 @@ def killer(mutant: Mutant) -> str | None:
         for name in order:
             if precision != PRECISIONS[0] and _is_structural(properties[name]):
                 continue
-            if _fails(properties[name], subject):
+            if _fails(properties[name], subject, PATIENCE_S + PATIENCE * reaches[name].seconds):
                 return f"{name} ({precision})"
     return None
 
 
-def _fails(property_: Callable[..., Any], subject: Subject) -> bool:
+def _fails(property_: Callable[..., Any], subject: Subject, limit_s: float) -> bool:
+    """Whether a property fails, or takes more than so many seconds of the processor: a loop has lost its end."""
     try:
-        with counted(property_):
+        with _limited(limit_s), counted(property_):
             property_(subject=subject)
     except unittest.SkipTest:
         return False
-    except Exception:  # noqa: BLE001 - a crash is a way of being found
+    except (Exception, _TooLongError):  # noqa: BLE001 - a crash is a way of being found
         return True
     return False
+
+
+class _TooLongError(BaseException):
+    """Nothing that catches exceptions may catch this one."""
+
+
+@contextlib.contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """Raise `_TooLongError` after so many seconds of the processor, of all threads, and again until it is over."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        raise _TooLongError
+
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def _is_structural(property_: Callable[..., Any]) -> bool:

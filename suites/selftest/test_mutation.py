@@ -1,6 +1,7 @@
 """Mutants made by machine: which changes there are, that each is one, and that a property finds a real one."""
 
 import ast
+import contextlib
 import subprocess
 from pathlib import Path
 
@@ -116,3 +117,16 @@ def test_lines_that_are_new_are_found(tmp_path: Path) -> None:
     assert changed_lines("HEAD", tmp_path) == {"residual": {1, 3}}
     with pytest.raises(ValueError, match="'nowhere' is no revision that git finds here"):
         changed_lines("nowhere", tmp_path)
+
+
+@pytest.mark.isolated("keras")
+def test_a_mutant_that_never_ends_is_found_soon() -> None:
+    """Wrong variant: it takes the whole of its process's time limit, and what catches exceptions keeps it alive."""
+
+    def endless(subject: object) -> None:  # noqa: ARG001 - as properties are called
+        while True:
+            with contextlib.suppress(Exception):
+                sum(range(1000))
+
+    assert engine._fails(endless, None, 0.2)  # type: ignore[arg-type]
+    assert not engine._fails(lambda subject: None, None, 0.2)  # type: ignore[arg-type]  # noqa: ARG005
