@@ -57,6 +57,7 @@ def test_blockwise_padding_may_hold_nan(subject: Subject) -> None:
 
 @pytest.mark.structure
 @example(case=HEADS, block=2)
+@example(case=SMALL, block=2)  # nothing is hidden
 @given(case=cases(masked=True, empty=True, scaled=True, causal=True, offset=True, sized=True), block=st.integers(1, 3))
 def test_blockwise_gradient_follows_the_formula(subject: Subject, case: Case, block: int) -> None:
     """The gradients by blocks are those of the formula, up to rounding in the widest dtype there is."""

@@ -375,6 +375,27 @@ DEPTH = ("signal_follows_its_law_through_depth", "gradient_follows_its_law_throu
 ALL = ("float32", "mixed_float16")
 
 VARIANTS = (
+    line(
+        "small_diagonals_turned_round",
+        "columns of an orthogonal kernel are turned round where the diagonal of R is under 1, not under 0",
+        ("orthogonal_kernels_prefer_no_direction",),
+        "ops.diagonal(r) < 0",
+        "ops.diagonal(r) < 1",
+    ),
+    line(
+        "fans_are_fractions",
+        "a fan_out is a quotient, and no whole number of connections",
+        ("fans_count_connections",),
+        "taps * last // groups",
+        "taps * last / groups",
+    ),
+    line(
+        "rectifiers_leak_by_default",
+        "the scale for rectifiers is that of a slope of 1 unless it is told",
+        ("leaky_rectifiers_take_less",),
+        "def rectifier_scale(slope: float = 0.0)",
+        "def rectifier_scale(slope: float = 1.0)",
+    ),
     Variant(
         "fans_of_shape_alone",
         "depthwise, transposed and embedding kernels are counted like convolutions",
