@@ -70,7 +70,8 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, Any, Any]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what the run folder holds already."""
+    """Leave out what the run folder holds already, and the item that stands for an empty set of mutants."""
+    items[:] = [item for item in items if "mutant" not in getattr(item, "fixturenames", ()) or mutant_of(item)]
     select(config, items, _asked)
 
 
@@ -94,8 +95,8 @@ def _asked(item: pytest.Item) -> dict[str, Any] | None:
 
 def mutant_of(item: pytest.Item) -> Mutant | None:
     """The mutant of an item, else ``None``."""
-    parameters: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
-    return parameters.get("mutant")
+    found = getattr(getattr(item, "callspec", None), "params", {}).get("mutant")
+    return found if isinstance(found, Mutant) else None
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,10 @@ def test_a_mutant_that_never_ends_is_found_soon() -> None:
 
     assert engine._fails(endless, None, 0.2)  # type: ignore[arg-type]
     assert not engine._fails(lambda subject: None, None, 0.2)  # type: ignore[arg-type]  # noqa: ARG005
+
+
+def test_where_no_line_is_new_there_is_nothing_to_try() -> None:
+    """Wrong variant: an empty set of mutants ends the session in a traceback, or as a failure."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "suites/mutation", "--since", "HEAD"]
+    done = subprocess.run([*command, "--collect-only", "-q"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
