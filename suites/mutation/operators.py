@@ -263,8 +263,13 @@ class _File:
 
 
 def _drop_what_does_not_run(tree: ast.Module) -> None:
-    """Take docstrings, annotations, decorators, imports and messages out of the tree: no behaviour is in them."""
+    """Take docstrings, annotations, decorators, imports and messages out of the tree: no behaviour is in them.
+
+    So is `strict` of `zip`, which asserts what holds.
+    """
     for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "zip":
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg != "strict"]
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
         if isinstance(node, ast.FunctionDef):

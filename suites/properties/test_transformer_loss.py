@@ -130,6 +130,7 @@ def test_misfits_of_the_loss_are_refused(subject: Subject) -> None:
     targets, logits = np.zeros((1, 2), np.int32), np.zeros((1, 2, 3), "float32")
     loss = subject.label_smoothed_loss
     misfits: dict[str, Callable[[], Any]] = {
+        "a smoothing of 1, which leaves nothing of the target": lambda: loss(targets, logits, smoothing=1.0),
         "a smoothing of 1.5": lambda: loss(targets, logits, smoothing=1.5),
         "a smoothing of -0.1": lambda: loss(targets, logits, smoothing=-0.1),
         "a smoothing that is no number": lambda: loss(targets, logits, smoothing=float("nan")),

@@ -897,6 +897,12 @@ CONFIGURATION = (
 )
 
 VARIANTS = (
+    Variant(
+        "smoothing_of_one",
+        "a smoothing of 1, which leaves nothing of the target, is taken",
+        ("misfits_of_the_loss_are_refused",),
+        edited("if not 0 <= smoothing < 1:", "if not 0 <= smoothing <= 1:"),
+    ),
     *POSITIONS,
     *EMBEDDING,
     *BLOCKS,
