@@ -189,6 +189,6 @@ def test_a_row_that_is_none_of_its_kind_is_not_written(whole: Path, tmp_path: Pa
     shutil.copytree(whole, path)
     folder, before = RunFolder(path), (path / PROPERTIES).read_bytes()
     row = folder.properties()[0]
-    with pytest.raises(RunFolderError, match=r"new row: outcome: Input should be 'passed', 'failed' or 'not provided'"):
+    with pytest.raises(RunFolderError, match=r"new row: outcome: Input should be 'passed', 'lenient', 'failed'"):
         folder.append(PROPERTIES, row | {"outcome": "perhaps"})
     assert (path / PROPERTIES).read_bytes() == before

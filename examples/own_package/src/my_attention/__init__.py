@@ -15,6 +15,8 @@ class AdditiveAttention(keras.layers.Layer):
 
     def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if units < 1:
+            raise ValueError(f"units must be at least 1, not {units}")
         self.units = units
 
     def build(self, query_shape: Any, values_shape: Any, keys_shape: Any = None) -> None:
