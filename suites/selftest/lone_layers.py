@@ -64,24 +64,13 @@ class Fused(keras.layers.Layer):
 class Leaking(WithoutWeights):
     """Adds -1e4 where a mask is False, as half precision is often made to hold it: what lies lower gets through."""
 
-    def call(  # type: ignore[override]
-        self,
-        query: Any,
-        values: Any = None,
-        keys: Any = None,
-        mask: Any = None,
-        causal: bool = False,
-        training: bool | None = None,
-    ) -> Any:
-        """Return the output."""
+    def attend(self, query: Any, keys: Any, values: Any, mask: Any = None, *options: Any, **named: Any) -> Any:
+        """Return what the heads find."""
         if mask is None:
-            return super().call(query, values, keys, mask, causal, training)
-        source = query if values is None else values
-        query, (keys, values) = self.project_query(query), self.project_source(source, keys)
+            return super().attend(query, keys, values, mask, *options, **named)
         mask = {2: lambda: mask[:, None, None], 3: lambda: mask[:, None]}.get(mask.ndim, lambda: mask)()
-        shift = ops.where(mask, 0.0, -1e4)
         scores = ops.einsum("btnh,bsnh->bnts", query, keys) * self.head_size**-0.5
-        weights = ops.softmax(scores + ops.cast(shift, scores.dtype))
+        weights = ops.softmax(scores + ops.cast(ops.where(mask, 0.0, -1e4), scores.dtype))
         return self._project(ops.einsum("bnts,bsnh->btnh", weights, values), self.output_kernel, self.output_bias, 2)
 
 

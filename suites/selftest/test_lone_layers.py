@@ -37,7 +37,7 @@ def test_a_lone_layer_is_asked_what_a_function_is(name: str, tested: int) -> Non
     from suites.selftest import lone_layers
 
     found = outcomes(getattr(lone_layers, name))
-    counts = Counter(outcome for outcome in found.values())
+    counts = Counter(found.values())
     assert not [(name, said) for name, said in found.items() if said.startswith("failed")]
     assert counts["passed"] >= tested, found
 
