@@ -68,8 +68,14 @@ def a_contender(text: str) -> Variant:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The axes of the design, as options."""
+    """The axes of the design, and how a session goes, as options."""
     group = parser.getgroup("touchstone")
+    _add_axes(group)
+    _add_course(group)
+
+
+def _add_axes(group: pytest.OptionGroup) -> None:
+    """What is proved, timed and trained, and where."""
     group.addoption("--device", type=one_of(DEVICES), default="cpu", help="cpu (default) or gpu")
     group.addoption(
         "--precision",
@@ -97,6 +103,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="let the reference race in another way too, beside how it runs by default; may be repeated, and commas "
         f"combine: {settings()}",
     )
+
+
+def _add_course(group: pytest.OptionGroup) -> None:
+    """How long it may take, with how many processes, and what is kept."""
     group.addoption(
         "--budget",
         type=float,

@@ -128,7 +128,8 @@ def read(paths: Iterable[Path]) -> Tables:
         (run, entry["extra_info"] | {"data": entry["stats"]["data"]}) for run, file in timed for entry in own(file)
     )
     failures = _unfinished(timed, entries)
-    held = {row["key"] for kind in (properties, trials, entries, failures) for _, row in kind}
+    kinds = {"timing": entries, "failure": failures, "trial": trials, "property": properties, "mutant": mutants}
+    held = {row["key"] for found in kinds.values() for _, row in found}
     readings = {
         (run.place, race): held["readings"] for run, file in timed for race, held in file.get("races", {}).items()
     }
@@ -158,22 +159,23 @@ def read(paths: Iterable[Path]) -> Tables:
         "failures": [rows.failure_row(run, row) for run, row in failures],
         "left_out": left_out.left_out(runs, held),
         "mutants": [rows.mutant_row(run, row) for run, row in mutants],
-        "provenance": [
-            *(rows.provenance_row("timing", run, row) for run, row in entries),
-            *(rows.provenance_row("failure", run, row) for run, row in failures),
-            *(rows.provenance_row("trial", run, row) for run, row in trials),
-            *(rows.provenance_row("property", run, row) for run, row in properties),
-            *(rows.provenance_row("mutant", run, row) for run, row in mutants),
-        ],
+        "provenance": [rows.provenance_row(kind, run, row) for kind, found in kinds.items() for run, row in found],
     }
     frames = {name: pd.DataFrame(rows, columns=list(COLUMNS[name])) for name, rows in tables.items()}
-    techniques = {name: facts for run in runs for name, facts in run.facts.get("techniques", {}).items()}
-    titles = {name: facts.get("title", name) for name, facts in techniques.items()}
-    promises = {name: facts.get("promises", []) for name, facts in techniques.items()}
-    caught = {name: facts.get("caught", {}) for name, facts in techniques.items()}
+    titles, promises, caught = _declared(runs)
     notes = [note for folder, (_, file) in zip(folders, timed, strict=True) for note in folder.notes(file)]
     notes = list(dict.fromkeys(notes))
     return Tables(runs, frames, titles, promises, caught, definitions, ratios.floors, notes)
+
+
+def _declared(
+    runs: Iterable[Run],
+) -> tuple[dict[str, str], dict[str, list[Row]], dict[str, dict[str, list[str]]]]:
+    """By technique: its title, its promises, and which property catches which wrong variants, as runs declare them."""
+    techniques = {name: facts for run in runs for name, facts in run.facts.get("techniques", {}).items()}
+    titles = {name: facts.get("title", name) for name, facts in techniques.items()}
+    promises = {name: facts.get("promises", []) for name, facts in techniques.items()}
+    return titles, promises, {name: facts.get("caught", {}) for name, facts in techniques.items()}
 
 
 def _usable(trial: Row) -> Row:
