@@ -1,8 +1,9 @@
-"""Wrong variants: plausible mistakes, one module per technique, each with the property that must catch it.
+"""Wrong variants: plausible mistakes, each with the property that must catch it.
 
-A technique's module holds the variants as namespaces with the contract's names and lists them in ``VARIANTS``. Small
-overrides of the reference read best: ``override(reference, ResidualBlock=NoFinalReLU)``. Where the reference itself
-must call what is wrong, or is wrong in a line, a copy of it does: see `changed` and `edited`.
+``<technique>.py`` and ``<technique>_<part>.py``, as the properties' files are called, hold those of a technique as
+namespaces with the contract's names, and list them in ``VARIANTS``. Small overrides of the reference read best:
+``override(reference, ResidualBlock=NoFinalReLU)``. Where the reference itself must call what is wrong, or is wrong in a
+line, a copy of it does: see `changed` and `edited`.
 """
 
 import importlib
@@ -18,11 +19,13 @@ from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any
 
 from suites.implementations import ROOT, techniques
-from suites.properties import modules_of
+from suites.properties import modules_of, technique_of
 
 _COPIES = itertools.count(1)
 
-NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
+_MODULES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
+
+NAMES = sorted(set(map(technique_of, _MODULES)))
 """The techniques that have wrong variants."""
 
 
@@ -118,8 +121,9 @@ def copies(modules: Sequence[ModuleType], edit: Callable[[str, str], str]) -> li
 
 
 def variants_of(technique: str) -> tuple[Variant, ...]:
-    """A technique's wrong variants; imports the framework."""
-    return tuple(importlib.import_module(f"{__name__}.{technique}").VARIANTS)
+    """A technique's wrong variants, from all files that hold some; imports the framework."""
+    modules = [importlib.import_module(f"{__name__}.{stem}") for stem in _MODULES if technique_of(stem) == technique]
+    return tuple(variant for module in modules for variant in module.VARIANTS)
 
 
 def page() -> str:
