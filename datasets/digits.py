@@ -7,12 +7,12 @@ each pixel 4×4 times restores the size, though not the detail, of the original 
 
 import functools
 import importlib.util
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets.images import ImageSplit, LabelledImages, scaled, split_rows
 from datasets.verified import DatasetError, read_verified
 
 CLASSES = 10
@@ -22,27 +22,6 @@ LEVELS = 16
 
 SHA256 = "6ebb3d2fee246a4e99363262ddf8a00a3c41bee6014c373ed9d9216ba7f651b8"
 REMEDY = "python -m pip install --force-reinstall --no-deps scikit-learn"
-
-
-@dataclass(frozen=True)
-class LabelledImages:
-    """Images and what they show.
-
-    Attributes:
-        images: ``(N, height, width, C)`` float32 from 0 to 1.
-        labels: ``(N,)`` int32 from 0 to 9.
-    """
-
-    images: NDArray[np.float32]
-    labels: NDArray[np.int32]
-
-
-@dataclass(frozen=True)
-class DigitsSplit:
-    """A training and a validation part without an image in common."""
-
-    train: LabelledImages
-    validation: LabelledImages
 
 
 def installed_file() -> Path:
@@ -87,7 +66,7 @@ def enlarge(images: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     return images.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
-def split(*, side: int = SIDE, channels: int = 1, validation: int = 360, seed: int = 0) -> DigitsSplit:
+def split(*, side: int = SIDE, channels: int = 1, validation: int = 360, seed: int = 0) -> ImageSplit:
     """Split the digits into a training and a validation part; the same arguments give the same parts.
 
     The published file has no writer's number, so the same writer may occur in both parts: accuracies are comparable
@@ -110,12 +89,10 @@ def split(*, side: int = SIDE, channels: int = 1, validation: int = 360, seed: i
     pixels, labels = load()
     if side < SIDE or side % SIDE:
         raise ValueError(f"side must be a positive multiple of {SIDE}, got {side}")
-    if not 0 < validation < len(labels):
-        raise ValueError(f"validation must be from 1 to {len(labels) - 1}, got {validation}")
-    order = np.random.default_rng(seed).permutation(len(labels))
+    train, held_out = split_rows(len(labels), train=None, validation=validation, seed=seed)
 
     def part(rows: NDArray[np.int64]) -> LabelledImages:
-        grey = enlarge(pixels[rows], side // SIDE).astype(np.float32) / np.float32(LEVELS)  # (n, side, side, 1)
-        return LabelledImages(grey.repeat(channels, axis=3), labels[rows].astype(np.int32))
+        grey = enlarge(pixels[rows], side // SIDE)  # (n, side, side, 1)
+        return scaled(grey.repeat(channels, axis=3), labels[rows], LEVELS)
 
-    return DigitsSplit(train=part(order[validation:]), validation=part(order[:validation]))
+    return ImageSplit(train=part(train), validation=part(held_out))

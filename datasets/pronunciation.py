@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets.sequences import END, PAD, START, padded
 from datasets.verified import read_verified
 
 FILE = Path(__file__).with_name("cmudict.dict.xz")
 SHA256 = "81917843c7f44ce2b094ac63873c2c7a4cf802040792c455ba3ca406891c3d22"
 REMEDY = "python -m datasets.build_cmudict"
 
-PAD, START, END = 0, 1, 2
-"""Symbols in front of both vocabularies: filler, start of a sequence, end of a sequence."""
-SPECIAL = 3
+SPECIAL = len((PAD, START, END))
+"""How many symbols stand in front of both vocabularies: ``PAD``, ``START``, ``END``."""
 
 GRAPHEMES = tuple("'-.abcdefghijklmnopqrstuvwxyz")
 """The characters of words; number ``i`` is encoded as ``SPECIAL + i``."""
@@ -102,21 +102,11 @@ def encode(entries: Sequence[Entry]) -> EncodedPairs:
         ValueError: if there is no entry.
         KeyError: if a word holds a character, or a pronunciation a phone, that is not in the vocabulary.
     """
-    if not entries:
-        raise ValueError("nothing to encode: expected at least one entry")
     grapheme = {symbol: SPECIAL + i for i, symbol in enumerate(GRAPHEMES)}
     phone = {symbol: SPECIAL + i for i, symbol in enumerate(PHONES)}
     words = [[*(grapheme[c] for c in entry.word), END] for entry in entries]
     sounds = [[START, *(phone[_STRESS.sub("", p)] for p in entry.phones), END] for entry in entries]
-    return EncodedPairs(_padded(words), _padded(sounds))
-
-
-def _padded(rows: Sequence[Sequence[int]]) -> NDArray[np.int32]:
-    """``(N, longest)``, filled up with ``PAD`` on the right."""
-    array = np.full((len(rows), max(map(len, rows))), PAD, np.int32)
-    for i, row in enumerate(rows):
-        array[i, : len(row)] = row
-    return array
+    return EncodedPairs(padded(words), padded(sounds))
 
 
 def split(
