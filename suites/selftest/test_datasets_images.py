@@ -4,9 +4,11 @@ Nothing here needs them: small files of the same formats stand in. The two tests
 data lie, and are skipped with the command to get them where they do not.
 """
 
+import bz2
 import gzip
 import hashlib
 import io
+import lzma
 import struct
 import subprocess
 import tarfile
@@ -76,12 +78,13 @@ def python_2_batch(pixels: NDArray[np.uint8], labels: list[int], rebuild: bytes 
 
 def tar(members: dict[str, bytes], compression: str) -> bytes:
     stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode=f"w:{compression}") as archive:
+    with tarfile.open(fileobj=stream, mode="w") as archive:
         for name, contents in members.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(contents)
             archive.addfile(entry, io.BytesIO(contents))
-    return stream.getvalue()
+    compress: dict[str, Callable[[bytes], bytes]] = {"xz": lzma.compress, "gz": gzip.compress, "bz2": bz2.compress}
+    return compress[compression](stream.getvalue())
 
 
 BATCH = 20
