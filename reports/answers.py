@@ -8,7 +8,7 @@ import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from reports import left_out, verdicts, words
+from reports import claims, left_out, verdicts, words
 from reports.comparisons import PLAIN, REFERENCE, WITHOUT
 from reports.figures import plainest
 from reports.gains import gain_words
@@ -142,17 +142,20 @@ def _undecided(answer: Answer, promise: Row, decides: str, by: str = "races") ->
 
 def _of_claim(promise: Row, rows: Rows, ratios: Sequence[Row]) -> Answer:
     contrasts = [
-        row for row in rows["claims"] if (row["claim"], row["implementation"]) == (promise["claim"], REFERENCE)
+        row
+        for row in claims.headline(rows["claims"])
+        if (row["claim"], row["implementation"]) == (promise["claim"], REFERENCE)
     ]
     furthest = max((SCALES.index(row["scale"]) for row in contrasts), default=0)
     contrasts = [row for row in contrasts if row["scale"] == SCALES[furthest]]
     verdict = Verdict(contrasts[0]["verdict"]) if contrasts else Verdict.UNDECIDED
     if contrasts:
         telling = next((row for row in contrasts if row["contrast_verdict"] == verdict), contrasts[0])
-        brings = f"The claim “{telling['statement'].rstrip('.')}” is {verdict}: {gain_words(telling)}."
+        said = "shows no difference" if verdict == Verdict.NO_DIFFERENCE else f"is {verdict}"
+        brings = f"The claim “{telling['statement'].rstrip('.')}” {said}: {gain_words(telling)}."
     else:
         brings = f"Not known: {'no claim of it was rerun' if promise['claim'] else 'no claim tests it yet'}."
-    shown = {Verdict.REPRODUCED: True, Verdict.CONTRADICTED: False}.get(verdict)
+    shown = {Verdict.REPRODUCED: True, Verdict.CONTRADICTED: False, Verdict.NO_DIFFERENCE: False}.get(verdict)
     answer = _with_cost(promise, ratios, shown, brings)
     if shown:
         return answer

@@ -1,9 +1,8 @@
-"""Which row is compared with which, and what the statistics say: ratios of timings, gains of a claim's arms."""
+"""Which row is compared with which, and what the statistics say: ratios of timings."""
 
-import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,6 @@ from reports.statistics import (
     noise_floor,
     slower_share,
     step_ratio,
-    t_interval,
 )
 from reports.verdicts import Speed
 
@@ -27,36 +25,6 @@ RATIO_COLUMNS = (
     *("ratio", "low", "high", "p", "q", "slower_share", "units", "basis", "verdict", "key"),
     *("baseline_key", "memory_ratio", "memory_low", "memory_high", "memory_verdict"),
 )
-CLAIM_COLUMNS = (
-    *(
-        "place",
-        "technique",
-        "claim",
-        "implementation",
-        "backend",
-        "precision",
-        "device",
-        "scale",
-        "statement",
-        "source",
-    ),
-    *(
-        "metric",
-        "metric_title",
-        "unit",
-        "arm",
-        "baseline",
-        "condition",
-        "gain_scale",
-        "margin",
-        "gain",
-        "low",
-        "high",
-        "units",
-    ),
-    *("arm_unusable", "baseline_unusable", "contrast_verdict", "verdict"),
-)
-
 WITHOUT = "without"
 """The implementation that is the same work with the technique left out."""
 
@@ -219,75 +187,3 @@ def inverse(row: Row) -> Row:
     turned = {Speed.SLOWER.value: Speed.FASTER.value, Speed.FASTER.value: Speed.SLOWER.value}
     estimate, low, high = (1 / row[name] if row[name] else math.inf for name in ("ratio", "high", "low"))
     return row | {"ratio": estimate, "low": low, "high": high, "verdict": turned.get(row["verdict"], row["verdict"])}
-
-
-def claims(trials: Iterable[Row], definitions: Mapping[tuple[str, str], Row]) -> list[Row]:
-    """One row per contrast of every claim and setting in which its trials ran, with the claim's verdict beside it."""
-    settings: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for row in trials:
-        settings[tuple(row[name] for name in _SETTING)].append(row)
-    rows = []
-    for setting, lines in settings.items():
-        asked = dict(zip(_SETTING, setting, strict=True))
-        definition = definitions[asked["technique"], asked["claim"]]
-        contrasts = [_contrast(lines, contrast, definition) for contrast in definition["contrasts"]]
-        verdict = verdicts.of_claim(verdicts.Verdict(row["contrast_verdict"]) for row in contrasts).value
-        said = {"statement": definition["statement"], "source": definition["source"], "verdict": verdict}
-        rows += [asked | said | contrast for contrast in contrasts]
-    return rows
-
-
-def _contrast(lines: Sequence[Row], contrast: Row, definition: Row) -> Row:
-    condition = json.dumps(contrast["condition"], sort_keys=True)
-    values = {
-        side: {
-            line["seed"]: math.nan if line["value"] is None else line["value"]
-            for line in lines
-            if (line["arm"], line["metric"], line["condition"]) == (contrast[side], contrast["metric"], condition)
-        }
-        for side in ("arm", "baseline")
-    }
-    metric = definition["metrics"][contrast["metric"]]
-    gain, diverged = paired_gain(values["arm"], values["baseline"], contrast["scale"], metric["better"] == "lower")
-    return {
-        **{name: contrast[name] for name in ("metric", "arm", "baseline", "margin")},
-        "metric_title": metric["title"],
-        "unit": metric.get("unit", "") if contrast["scale"] == "difference" else "times",
-        "condition": condition,
-        "gain_scale": contrast["scale"],
-        "gain": gain.estimate,
-        "low": gain.low,
-        "high": gain.high,
-        "units": gain.units,
-        "arm_unusable": diverged[0],
-        "baseline_unusable": diverged[1],
-        "contrast_verdict": verdicts.of_contrast(gain, contrast["margin"], *diverged).value,
-    }
-
-
-def paired_gain(
-    arm: Mapping[int, float], baseline: Mapping[int, float], scale: str, lower_is_better: bool
-) -> tuple[Interval, tuple[int, int]]:
-    """By how much an arm beats its baseline, paired by seed; more is better whichever way the metric points.
-
-    Args:
-        arm: the metric by seed.
-        baseline: the same of the other arm; seeds that only one side has are left out.
-        scale: ``difference``, or ``ratio`` (gain 2 means twice as good; taken in logarithms, so both must be positive).
-        lower_is_better: the direction of the metric.
-
-    Returns:
-        The interval over seeds at which both are usable; how often the arm was not, and how often the baseline.
-    """
-    seeds = sorted(arm.keys() & baseline.keys())
-    worse, better = (baseline, arm) if lower_is_better else (arm, baseline)
-    ratio = scale == "ratio"
-
-    def usable(value: float) -> bool:
-        return math.isfinite(value) and (value > 0 or not ratio)
-
-    diverged = sum(not usable(arm[seed]) for seed in seeds), sum(not usable(baseline[seed]) for seed in seeds)
-    both = [seed for seed in seeds if usable(arm[seed]) and usable(baseline[seed])]
-    if ratio:
-        return t_interval([math.log(worse[seed] / better[seed]) for seed in both], "seeds").exp(), diverged
-    return t_interval([worse[seed] - better[seed] for seed in both], "seeds"), diverged

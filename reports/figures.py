@@ -10,9 +10,9 @@ import pandas as pd
 import pyarrow as pa
 
 from reports.comparisons import AGAIN, CONTROLS, PLAIN, REFERENCE
-from reports.plot_kinds import Curve, Curves, Dot, Forest, finite
+from reports.plot_kinds import Curve, Curves, Dot, Forest
 from reports.run_folder import Row
-from reports.words import contender, machine_letter, setting
+from reports.words import contender, machine_letter
 from reports.words import operation as operation_words
 
 SCALING_POINTS = 3
@@ -122,65 +122,3 @@ _SPANS = (("days", 1440), ("hours", 60), ("minutes", 1))
 def _drift_curve(name: str, points: Sequence[tuple[float, Row]]) -> Curve:
     usual = float(np.median([row["seconds"] for _, row in points]))
     return Curve(name, [x for x, _ in points], [row["seconds"] / usual for _, row in points])
-
-
-def training_curves(training: Sequence[Row], definition: Row) -> Iterator[Curves]:
-    """Every series of a claim's trials by step, at the furthest condition: the arms' medians and ranges over seeds."""
-    axis = definition["axis"]
-    at = {condition: json.loads(condition).get(axis) for condition in {row["condition"] for row in training}}
-    furthest = max((c for c, x in at.items() if isinstance(x, int | float)), key=lambda c: (at[c], c), default=None)
-    here = [row for row in training if row["condition"] == furthest]
-    for name in dict.fromkeys(row["series"] for row in here):
-        rows = [row for row in here if row["series"] == name and row["median"] is not None]
-        curves = [
-            Curve(
-                arm,
-                [row["step"] for row in rows if row["arm"] == arm],
-                [row["median"] for row in rows if row["arm"] == arm],
-                [(row["low"], row["high"]) for row in rows if row["arm"] == arm],
-            )
-            for arm in _arms(rows)
-        ]
-        lost = [row["arm"] for row in here if row["series"] == name and row["unusable"]]
-        if not curves or max(len(curve.x) for curve in curves) < 2:
-            continue
-        low, high = min(row["low"] for row in rows), max(row["high"] for row in rows)
-        words = name.replace("_", " ")
-        described = f"Median over seeds and their range, by step of training, at {setting(str(furthest))}."
-        described += f" Seeds that were no longer finite are left out ({', '.join(dict.fromkeys(lost))})." * bool(lost)
-        title = f"{words[:1].upper()}{words[1:]} while training"
-        yield Curves(title, described, "step", "", curves, log_y=low > 0 and high > 100 * low, bands=True)
-
-
-def claim_curves(trials: Sequence[Row], definition: Row) -> Iterator[Curves]:
-    """Each metric of a claim over its axis: the arms' medians as lines, every seed as a point."""
-    axis = definition["axis"]
-    by_ratio = {contrast["metric"] for contrast in definition["contrasts"] if contrast["scale"] == "ratio"}
-    for metric, facts in definition["metrics"].items():
-        rows = [row for row in trials if row["metric"] == metric and axis in json.loads(row["condition"])]
-        curves = [finite(_arm([row for row in rows if row["arm"] == arm], arm, axis)) for arm in _arms(rows)]
-        if not any(curve.x for curve in curves):
-            continue
-        values = [y for curve in curves for _, y in curve.observations]
-        log_y = min(values) > 0 and (metric in by_ratio or max(values) > 100 * min(values))
-        missing = sum(len(curve.missing) for curve in curves)
-        title = facts["title"][:1].upper() + facts["title"][1:]
-        described = (
-            f"{title} over {axis} by arm; {facts['better']} is better. Every seed is a point, lines join medians."
-        )
-        described += f" A cross at the top marks a seed that was not finite ({missing} in all)." if missing else ""
-        yield Curves(title, described, axis, facts.get("unit") or "", curves, log_y=log_y)
-
-
-def _arms(rows: Sequence[Row]) -> list[str]:
-    return list(dict.fromkeys(row["arm"] for row in rows))
-
-
-def _arm(rows: Sequence[Row], name: str, axis: str) -> Curve:
-    positions = [json.loads(row["condition"])[axis] for row in rows]
-    points = [(x, row["value"]) for x, row in zip(positions, rows, strict=True)]
-    x_values = sorted(set(positions))
-    finite_values = {x: [y for at, y in points if at == x and y is not None] for x in x_values}
-    medians = [float(np.median(finite_values[x])) if finite_values[x] else math.nan for x in x_values]
-    observations = [(x, y) for x, y in points if y is not None]
-    return Curve(name, x_values, medians, observations=observations, missing=[x for x, y in points if y is None])

@@ -15,7 +15,18 @@ def gain_words(row: Row) -> str:
     gain, margin, low, high = (words.significant(row[name]) for name in ("gain", "margin", "low", "high"))
     ends = f"[{low}, {high}]" if math.isfinite(row["low"]) and math.isfinite(row["high"]) else "(no interval)"
     unit = f" {row['unit']}" if row["unit"] else ""
-    return f"{pair}: gain {gain} {ends}{unit}{where}, where the claim says more than {margin}"
+    expected = f"the claim says more than {margin}" if row["expects"] == "better" else f"{margin} would matter"
+    return f"{pair}: gain {gain} {ends}{unit}{where}, where {expected}"
+
+
+def promised(row: Row) -> str:
+    """What a contrast expects of the gain, in few words."""
+    margin, unit = words.significant(row["margin"]), f" {row['unit']}" if row["unit"] else ""
+    if row["expects"] == "better":
+        return f"more than {margin}{unit}"
+    if row["gain_scale"] == "ratio":
+        return f"within a factor of {margin}"
+    return f"within ±{margin}{unit}"
 
 
 def _lower_first(title: str) -> str:

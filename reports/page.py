@@ -13,10 +13,11 @@ from reports import figures, growth, verdicts, words
 from reports.cards import Card, cards
 from reports.comparisons import WITHOUT, inverse
 from reports.conformance import Matrix, conformance
-from reports.gains import gain_words
+from reports.gains import promised
 from reports.groups import Group, by_race, grouped
 from reports.mutation import Mutation, mutation
 from reports.plots import Plot, render
+from reports.reruns import Drawn, Rerun, reruns
 from reports.roofline import rooflines
 from reports.run_folder import Row
 from reports.sight import Sight, sights
@@ -25,8 +26,6 @@ from reports.tables import Tables
 from reports.whiskers import Whiskers
 
 HERE = Path(__file__).parent
-
-Drawn = Sequence[tuple[Plot, Markup]]
 
 
 @dataclass(frozen=True)
@@ -48,17 +47,6 @@ class Section:
     def on_device(self) -> bool:
         """Whether any row ran on a device with memory of its own."""
         return self.has("device_memory_bytes") or any(row["device"] != "cpu" for g in self.groups for row in g.rows)
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One claim in one setting."""
-
-    definition: Row
-    setting: str
-    verdict: str
-    contrasts: Sequence[Row]
-    plots: Drawn
 
 
 class Page:
@@ -155,23 +143,10 @@ class Page:
             sections.append(Section(technique, title, by_race(rows, []), drawn, Whiskers.of(rows)))
         return sections
 
-    def claims(self) -> list[Claim]:
+    @functools.cached_property
+    def reruns(self) -> list[Rerun]:
         """The claims, each in every setting in which its trials ran."""
-        names = ("place", "technique", "claim", "implementation", "backend", "precision", "device", "scale")
-        contrasts = grouped(self.rows["claims"], names)
-        training = grouped(self.rows["training"], names)
-        found = []
-        for key, trials in grouped(self.rows["trials"], names).items():
-            definition = self.tables.claims[key[1], key[2]]
-            rows = [row | {"words": gain_words(row)} for row in contrasts.get(key, [])]
-            setting = ", ".join([words.contender(trials[0]), trials[0]["precision"], f"{trials[0]['scale']} scale"])
-            seeds = {row["seed"] for row in trials}
-            setting += f", {words.plural(len(seeds), 'seed')}{words.machine_letter(trials[0])}"
-            verdict = rows[0]["verdict"] if rows else "undecided"
-            plots = [*figures.claim_curves(trials, definition)]
-            plots += figures.training_curves(training.get(key, []), definition)
-            found.append(Claim(definition, setting, verdict, rows, self._draw(plots)))
-        return found
+        return list(reruns(self.rows, self.tables.claims, self.title, self._draw))
 
     def provenance(self) -> dict[str, list[Row]]:
         """Rows with their commands, by kind: all that were timed or trained, and the properties that failed."""
@@ -212,10 +187,12 @@ def render_page(tables: Tables) -> str:
         "setting",
         "properties",
         "significant",
+        "p_value",
         "percent",
         "scaled",
     ):
         environment.filters[name] = getattr(words, name)
+    environment.filters["promised"] = promised
     page = Page(tables)
     return environment.get_template("page.html.j2").render(
         page=page,

@@ -157,13 +157,21 @@ def trial(run: Run, row: Row) -> Row:
     """What tells a trial from others."""
     asked = row["asked"]
     condition = json.dumps(asked.get("condition") or {}, sort_keys=True)
-    return common(run, row) | {name: asked.get(name) for name in ("claim", "arm", "seed")} | {"condition": condition}
+    told = {name: asked.get(name) for name in ("claim", "arm", "seed", "rate")} | {"condition": condition}
+    return common(run, row) | told | {"purpose": asked.get("purpose", "judge")}
+
+
+def whole_trial(run: Run, row: Row) -> Row:
+    """A trial with all its numbers."""
+    numbers = {name: row.get(name) or [] for name in ("steps", "clock")} | {"series": row.get("series") or {}}
+    return trial(run, row) | numbers | {"metrics": row["metrics"], "outcome": row.get("outcome", "trained")}
 
 
 def trial_rows(run: Run, row: Row) -> Iterator[Row]:
     """One line per metric of a trial; a metric that was not finite is kept, as missing."""
-    for metric, value in row["metrics"].items():
-        yield trial(run, row) | {"seconds": row.get("seconds"), "metric": metric, "value": value}
+    kept = {name: row.get(name) for name in ("seconds", "reason")} | {"outcome": row.get("outcome", "trained")}
+    for metric, value in (row["metrics"] or {"": None}).items():  # one that failed has no metric, and one line
+        yield trial(run, row) | kept | {"metric": metric, "value": value}
 
 
 def exponent_row(exponent: Exponent) -> Row:
@@ -178,5 +186,6 @@ def provenance_row(kind: str, run: Run, row: Row) -> Row:
     names = ("property", "claim", "arm", "workload", "operation", "implementation", "backend", "precision", "device")
     words = [str(asked[name]) for name in names if name in asked]
     words += [f"{name} {value}" for name, value in (asked.get("condition") or {}).items()]
-    words += [f"seed {asked['seed']}"] if kind == "trial" else []
+    words += [f"rate {asked['rate']:g}"] if asked.get("rate") is not None else []
+    words += [f"{'tuning ' * (asked.get('purpose') == 'tune')}seed {asked['seed']}"] if kind == "trial" else []
     return common(run, row) | {"run": str(run.path), "kind": kind, "row": " · ".join(words)}

@@ -260,8 +260,9 @@ class RunFolder:
         return notes
 
     def keys(self) -> set[str]:
-        """The keys of all rows that need not be measured again; contenders that failed are tried again."""
-        rows, file = self.properties() + self.trials() + self.mutants(), self.timings_file()
+        """The keys of all rows that need not be measured again; contenders and trials that failed are tried again."""
+        rows, file = self.properties() + self.mutants(), self.timings_file()
+        rows += [row for row in self.trials() if row.get("outcome", "trained") == "trained"]
         rows += [row for row in file.get("failures", []) if row.get("outcome") == "not provided"]  # nothing went wrong
         return {row["key"] for row in rows} | {entry["extra_info"]["key"] for entry in own(file)}
 

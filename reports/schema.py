@@ -94,6 +94,8 @@ class TrialAsked(Asked):
     arm: fields.Name
     condition: fields.Condition = {}
     seed: fields.Whole
+    purpose: Literal["judge", "tune"] = "judge"
+    rate: Annotated[float, Field(gt=0, le=1e9)] | None = None
 
 
 class Metric(Model):
@@ -102,6 +104,7 @@ class Metric(Model):
     title: fields.Name
     unit: str | None = ""
     better: Literal["lower", "higher"]
+    last: fields.Count = 0
 
 
 class Contrast(Model):
@@ -109,10 +112,18 @@ class Contrast(Model):
 
     metric: str
     arm: fields.Name
-    baseline: fields.Name
+    baseline: fields.Name | Annotated[float, Field(ge=-fields.LARGEST, le=fields.LARGEST)]
     condition: fields.Condition
     scale: Literal["difference", "ratio"]
-    margin: float
+    margin: Annotated[float, Field(gt=0, le=fields.LARGEST)]
+    expects: Literal["better", "equal"] = "better"
+
+
+class Rates(Model):
+    """The learning rates that a claim tries."""
+
+    published: Annotated[float, Field(gt=0, le=1e9)]
+    grid: Annotated[list[Annotated[float, Field(gt=0, le=1e9)]], Field(min_length=1)]
 
 
 class Definition(Model):
@@ -123,12 +134,21 @@ class Definition(Model):
     axis: fields.Name
     metrics: dict[str, Metric]
     contrasts: Annotated[list[Contrast], Field(min_length=1)]
+    arms: dict[str, str] | None = None
+    rates: Rates | None = None
+    tuned_by: str = ""
+    fixed: dict[str, str] | None = None
+    least_seeds: fields.Count = 2
 
     @model_validator(mode="after")
-    def _contrasts_are_of_metrics(self) -> Self:
+    def _metrics_are_there(self) -> Self:
         for contrast in self.contrasts:
             if contrast.metric not in self.metrics:
                 raise ValueError(f"contrasts: {contrast.metric!r} is none of the metrics")
+            if contrast.scale == "ratio" and not contrast.margin > 1:
+                raise ValueError(f"contrasts: the margin of a ratio is a factor above 1, got {contrast.margin:g}")
+        if self.rates is not None and self.tuned_by not in self.metrics:
+            raise ValueError(f"tuned_by: {self.tuned_by!r} is none of the metrics")
         return self
 
 
@@ -138,11 +158,18 @@ class Trial(Row):
     asked: TrialAsked
     metrics: dict[str, float | None]
     series: dict[str, list[float | None]] | None = None
+    steps: list[fields.Count] | None = None
+    clock: list[fields.Seconds] | None = None
+    digest: str = ""
+    outcome: Literal["trained", "failed", "not run"] = "trained"
+    reason: str = ""
     seconds: fields.Seconds | None = None
     definition: Definition
 
     @model_validator(mode="after")
-    def _the_axis_has_numbers(self) -> Self:
+    def _it_fits_its_claim(self) -> Self:
+        if self.asked.purpose == "tune" and (self.definition.rates is None or self.asked.rate is None):
+            raise ValueError("asked.purpose: a trial that tunes has a rate, and its claim has rates")
         position = self.asked.condition.get(self.definition.axis, 0)
         if isinstance(position, bool) or not isinstance(position, int | float):
             raise ValueError(f"asked.condition.{self.definition.axis}: expected a number, as it is the claim's axis")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from reports import comparisons, conditions, left_out, rates, rows, scaling, training
+from reports import claims, comparisons, conditions, left_out, rates, rows, scaling, training
 from reports.fields import LARGEST
 from reports.places import Run, machine_of, names_of
 from reports.rows import ASKED
@@ -42,7 +42,8 @@ COLUMNS = {
     "ratios": comparisons.RATIO_COLUMNS,
     "precision": comparisons.RATIO_COLUMNS,
     "noise": comparisons.RATIO_COLUMNS,
-    "claims": comparisons.CLAIM_COLUMNS,
+    "claims": claims.CLAIM_COLUMNS,
+    "tuning": claims.TUNING_COLUMNS,
     "steadiness": conditions.STEADINESS_COLUMNS,
     "conditions": conditions.CONDITION_COLUMNS,
     "host": conditions.HOST_COLUMNS,
@@ -51,7 +52,10 @@ COLUMNS = {
         *("setting", "estimate", "low", "high", "first", "last", "sizes", "controlled", "sentence"),
     ),
     "training": training.TRAINING_COLUMNS,
-    "trials": ("place", *ASKED, "claim", "arm", "condition", "seed", "metric", "value", "seconds"),
+    "trials": (
+        *("place", *ASKED, "claim", "arm", "condition", "purpose", "rate", "seed", "metric", "value", "seconds"),
+        *("outcome", "reason"),
+    ),
     "failures": (
         "place",
         *ASKED,
@@ -142,7 +146,8 @@ def read(paths: Iterable[Path]) -> Tables:
     steadiness, watched = conditions.of_races(samples, readings)
     exponents = [*scaling.exponents(samples), *scaling.memory_exponents(row for row, _ in samples)]
     definitions = {(row["asked"]["technique"], row["asked"]["claim"]): row["definition"] for _, row in trials}
-    trial_rows = [line for run, row in trials for line in rows.trial_rows(run, row)]
+    whole_trials = [rows.whole_trial(run, row) for run, row in trials]
+    contrasts, tuned = claims.claims(whole_trials, definitions)
     tables = {
         "conformance": conformance,
         "timings": [row for row, _ in samples],
@@ -153,9 +158,10 @@ def read(paths: Iterable[Path]) -> Tables:
         "conditions": watched,
         "host": [row for run in {run.path: run for run in runs}.values() for row in conditions.of_host(run)],
         "exponents": [rows.exponent_row(exponent) for exponent in exponents],
-        "training": training.courses(rows.trial(run, row) | {"series": row.get("series")} for run, row in trials),
-        "claims": comparisons.claims(trial_rows, definitions),
-        "trials": trial_rows,
+        "training": training.courses(whole_trials),
+        "claims": contrasts,
+        "tuning": tuned,
+        "trials": [line for run, row in trials for line in rows.trial_rows(run, row)],
         "failures": [rows.failure_row(run, row) for run, row in failures],
         "left_out": left_out.left_out(runs, held),
         "mutants": [rows.mutant_row(run, row) for run, row in mutants],

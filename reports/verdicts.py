@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from reports.decisions import Gain
 from reports.statistics import Interval
 
 DISCOVERY_RATE = 0.03
@@ -37,7 +38,9 @@ class Verdict(StrEnum):
 
     REPRODUCED = "reproduced"
     CONTRADICTED = "contradicted"
+    NO_DIFFERENCE = "no difference"
     UNDECIDED = "undecided"
+    NOT_RUN = "not run"
 
 
 class Memory(StrEnum):
@@ -56,6 +59,23 @@ class Pays(StrEnum):
     IN_MEMORY = "pays in memory, costs time"
     NOT = "does not pay here"
     UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """What is expected of a gain, see `of_contrast`.
+
+    Attributes:
+        scale: ``difference`` or ``ratio``.
+        margin: the smallest difference that matters; of a ratio, a factor above 1.
+        expects: ``better`` or ``equal``.
+        least_seeds: of fewer, nothing is said.
+    """
+
+    scale: str
+    margin: float
+    expects: str = "better"
+    least_seeds: int = 2
 
 
 TOO_DEAR = 3.0
@@ -103,29 +123,49 @@ def of_ratio(ratio: Interval, q: float, floor: float = 1.0) -> Speed:
     return Speed.UNDECIDED
 
 
-def of_contrast(gain: Interval, margin: float, arm_unusable: int, baseline_unusable: int) -> Verdict:
-    """Whether an arm beats its baseline by more than the margin.
+def of_contrast(gain: Gain, contrast: Contrast) -> Verdict:
+    """What an arm's gain over its baseline says of a contrast.
 
-    Args:
-        gain: the arm's gain over the baseline, on the scale of the margin, over seeds where both stayed finite.
-        margin: the gain that the claim promises to exceed.
-        arm_unusable: seeds left out of `gain` as the arm's metric was not finite, or not positive on a ratio scale.
-            They have no size but a direction: with one of them, a claim cannot be called reproduced.
-        baseline_unusable: the same of the baseline: with one of them, a claim cannot be called contradicted.
+    Better by more than the margin, or equal within it, is what a contrast expects. Of the former, an interval wholly
+    beyond the margin reproduces it, one wholly below zero contradicts it, and one wholly within the margin is no
+    difference. Of the latter, one within reproduces it, and one wholly beyond, on whichever side, contradicts it.
+
+    A seed at which a metric was not finite has no size but a direction: with one of the arm's a contrast cannot be
+    reproduced, and with one of the baseline's it cannot be contradicted. Who is lost at every seed, where the other one
+    never is, is beaten at every seed.
     """
-    if gain.low > margin and not arm_unusable:
+    ratio, margin = contrast.scale == "ratio", contrast.margin
+    none, worse = (1.0, 1 / margin) if ratio else (0.0, -margin)
+    interval, least = gain.interval, contrast.least_seeds
+    if contrast.expects == "equal":
+        if interval.units >= least and interval.low > worse and interval.high < margin:
+            return Verdict.UNDECIDED if gain.arm_unusable or gain.baseline_unusable else Verdict.REPRODUCED
+        beyond = interval.low > margin or interval.high < worse
+        return Verdict.CONTRADICTED if interval.units >= least and beyond else Verdict.UNDECIDED
+    if not interval.units and max(gain.arm_unusable, gain.baseline_unusable) >= least:
+        lost = Verdict.REPRODUCED if not gain.arm_unusable else Verdict.CONTRADICTED
+        return lost if not (gain.arm_unusable and gain.baseline_unusable) else Verdict.UNDECIDED
+    if interval.units < least:
+        return Verdict.UNDECIDED
+    if interval.low > margin and not gain.arm_unusable:
         return Verdict.REPRODUCED
-    if gain.high < margin and not baseline_unusable:
+    if interval.low > worse and interval.high < margin and not gain.arm_unusable and not gain.baseline_unusable:
+        return Verdict.NO_DIFFERENCE
+    if interval.high < none and not gain.baseline_unusable:
         return Verdict.CONTRADICTED
     return Verdict.UNDECIDED
 
 
 def of_claim(contrasts: Iterable[Verdict]) -> Verdict:
-    """A claim is reproduced when all its contrasts are, contradicted when one of them is."""
+    """A claim is reproduced when all its contrasts are, and contradicted when one of them is.
+
+    Without the latter, one contrast without a difference leaves the claim without one, if none is undecided.
+    """
     verdicts = set(contrasts)
-    if Verdict.CONTRADICTED in verdicts:
-        return Verdict.CONTRADICTED
-    return Verdict.REPRODUCED if verdicts == {Verdict.REPRODUCED} else Verdict.UNDECIDED
+    for verdict in (Verdict.CONTRADICTED, Verdict.NOT_RUN, Verdict.UNDECIDED, Verdict.NO_DIFFERENCE):
+        if verdict in verdicts:
+            return verdict
+    return Verdict.REPRODUCED if verdicts else Verdict.UNDECIDED
 
 
 def of_speed(effects: Iterable[Effect]) -> Pays:

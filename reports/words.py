@@ -41,6 +41,13 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{value:.{max(decimals, 0)}f}" if -4 <= decimals <= 6 else f"{value:.{digits - 1}e}"
 
 
+def p_value(value: float | None) -> str:
+    """A p-value, of which no more than that it is small is told where it is: ``0.03``, ``<0.001``."""
+    if value is None or not math.isfinite(value):
+        return NOT_MEASURED
+    return "<0.001" if value < 0.001 else f"{float(f'{value:.2g}'):.10g}"
+
+
 def percent(share: float | None) -> str:
     """A share with up to two significant digits: ``0.34%``, ``5%``, ``34%``, ``120%``."""
     if share is None or not math.isfinite(share):

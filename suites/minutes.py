@@ -17,15 +17,15 @@ import psutil
 import pytest
 
 from reports.run_folder import key_of
-from suites.recording import ASKED, command_of_all
+from suites.recording import ASKED, LEFT, command_of_all
 
-SHARES = {"property": 0.4, "trial": 0.15, "race": 0.45}
+SHARES = {"property": 0.3, "trial": 0.3, "race": 0.4}
 """Of the time, by what an item is; they run in this order."""
 
 REPORT_SHARE, REPORT_S = 0.03, 12.0
 """What is kept for the report: a share of the time, and at least so many seconds."""
 
-NOUNS = {"property": ("property", "properties"), "trial": ("trial", "trials"), "race": ("race", "races")}
+NOUNS = {"property": ("property", "properties"), "trial": ("claim", "claims"), "race": ("race", "races")}
 
 
 def kind_of(asked: Mapping[str, Any]) -> str:
@@ -98,6 +98,10 @@ class Minutes:
             shares += SHARES[kind] / sum(SHARES[each] for each in kinds)
             self._ends[kind] = now + shares * (self.end - now)
 
+    def end_of(self, kind: str) -> float:
+        """When the time of a kind of items is over, in seconds of `time.monotonic`."""
+        return self._ends[kind]
+
     def over(self, item: pytest.Item) -> bool:
         """Whether there is no time left to begin with an item; a race that has begun is over for none of its items."""
         asked = item.stash.get(ASKED, None)
@@ -146,7 +150,7 @@ class Minutes:
             {
                 "kind": kind,
                 "name": name,
-                "keys": [key_of(item.stash[ASKED]) for item in items],
+                "keys": [key for item in items for key in _keys(item)],
                 "command": command_of_all(items[0], items[0].stash[ASKED]),
             }
             for (kind, name), items in self._together().items()
@@ -170,3 +174,9 @@ class Minutes:
                 f"--minutes {self.config.option.minutes:g}: no time was left for {said}. "
                 f"The same command goes on with them when it is run again."
             )
+
+
+def _keys(item: pytest.Item) -> list[str]:
+    """The keys of the rows that an item has not written."""
+    left = item.stash.get(LEFT, None)
+    return [key_of(item.stash[ASKED])] if left is None else left()

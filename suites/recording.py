@@ -14,6 +14,8 @@ from reports.run_folder import RunFolder, key_of, now
 FOLDER = pytest.StashKey["SessionFolder | None"]()
 MEASURED = pytest.StashKey[int]()
 ASKED = pytest.StashKey[Mapping[str, Any]]()
+LEFT = pytest.StashKey[Callable[[], list[str]]]()
+"""Of an item that writes several rows: gives the keys of those that it has not written yet."""
 
 Asked = Callable[[pytest.Item], dict[str, Any] | None]
 
@@ -88,9 +90,9 @@ def select(
         items[:] = [item for item in items if item not in out]
 
 
-def row_of(item: pytest.Item, **fields: Any) -> dict[str, Any]:
-    """A row for an item: the four fields that all rows share, and its own."""
-    asked = item.stash[ASKED]
+def row_of(item: pytest.Item, asked: Mapping[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
+    """A row for an item: the four fields that all rows share, and its own; ``asked`` where it writes several rows."""
+    asked = item.stash[ASKED] if asked is None else asked
     return {"key": key_of(asked), "asked": asked, "when": now(), "command": command_of(item, asked), **fields}
 
 

@@ -1,56 +1,80 @@
-"""Which trials a claim consists of at each scale."""
+"""The claims as pytest items: one for each claim and implementation."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from suites.claims.claim import Trial
+from suites.claims.plan import Plan
+from suites.claims.pool import Pool
+from suites.claims.studies import Studies, Study
 from suites.implementations import implementation
-from suites.recording import select
+from suites.recording import LEFT, folder_of, row_of, select
+
+STUDIES = pytest.StashKey[Studies]()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One item per condition, arm and seed; seeds follow each other, so that a claim can keep a compiled model."""
-    if "trial" not in metafunc.fixturenames:
+    """One item per implementation."""
+    if "plan" not in metafunc.fixturenames:
         return
     option, claim = metafunc.config.option, metafunc.module.CLAIM
     name = Path(metafunc.module.__file__).stem.removeprefix("test_")
     asked = [chosen for chosen in option.implementation if chosen.technique == claim.technique]
-    trials = [
-        # A claim is about training, not about precision: it is rerun in the first precision that was asked for.
-        Trial(
-            name,
-            arm,
-            {claim.axis: value},
-            seed,
-            chosen,
-            option.precision[0],
-            option.backend,
-            option.device,
-            option.scale,
-        )
-        for chosen in asked or [implementation(claim.technique, "reference")]
-        for value in claim.values[option.scale]
-        for arm in claim.arms
-        for seed in range(claim.seeds[option.scale])
-    ]
-    metafunc.parametrize("trial", trials, ids=str, scope="module")
+    chosen = asked or [implementation(claim.technique, "reference")]
+    if option.scale not in claim.values:
+        chosen = []
+    # A claim is about training, not about precision: it is rerun in the first precision that was asked for.
+    where = option.precision[0], option.backend, option.device, option.scale
+    plans = [Plan(name, claim, each, *where) for each in chosen]
+    metafunc.parametrize("plan", plans, ids=[f"{name}-{plan.implementation.name}-{plan.precision}" for plan in plans])
 
 
-def trial_of(item: pytest.Item) -> Trial | None:
-    """The trial that an item is, else ``None``."""
+def plan_of(item: pytest.Item) -> Plan | None:
+    """The claim that an item reruns, else ``None``."""
     parameters = getattr(getattr(item, "callspec", None), "params", {})
-    return parameters.get("trial")
+    return parameters.get("plan")
+
+
+def _asked(item: pytest.Item) -> dict[str, Any] | None:
+    """What all of an item's trials are asked."""
+    plan = plan_of(item)
+    if plan is None:
+        return None
+    return {
+        "technique": plan.implementation.technique,
+        "claim": plan.name,
+        "implementation": plan.implementation.name,
+        "backend": plan.backend,
+        "precision": plan.precision,
+        "device": plan.device,
+        "scale": plan.scale,
+    }
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the techniques that ``--implementation`` does not name, and what has been measured already."""
-    select(config, items, lambda item: trial.asked(_module(item)) if (trial := trial_of(item)) else None)
+    """Leave out the techniques that ``--implementation`` does not name, and make the studies of the others."""
+    select(config, items, _asked)
+    option = config.option
+    workers = 1 if option.device == "gpu" else option.workers  # frameworks take a whole GPU for themselves
+    studies = config.stash[STUDIES] = Studies(lambda: Pool(workers, option.time_limit))
+    config.add_cleanup(studies.close)
     for item in items:
-        if (trial := trial_of(item)) is not None:  # the seeds of an arm together: they may share a compiled model
-            item.add_marker(pytest.mark.isolated(f"{trial.condition} {trial.arm}"))
+        if (plan := plan_of(item)) is not None:
+            study = _study(item, plan)
+            studies.all.append(study)
+            item.stash[LEFT] = study.left
 
 
-def _module(item: pytest.Item) -> str:
-    return str(item.module.__name__)  # type: ignore[attr-defined]
+def _study(item: Any, plan: Plan) -> Study:
+    def row(asked: dict[str, Any], **fields: Any) -> dict[str, Any]:
+        return row_of(item, asked, **fields)
+
+    return Study(plan, item.module.__name__, item.module.train, folder_of(item.config), row)
+
+
+@pytest.fixture
+def studies(pytestconfig: pytest.Config) -> Studies:
+    """All claims of the session."""
+    return pytestconfig.stash[STUDIES]

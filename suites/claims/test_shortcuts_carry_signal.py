@@ -8,82 +8,64 @@ per layer (Yang et al. 2019, arXiv:1902.08129), and the more it grows, the less 
 """
 
 import dataclasses
-import functools
 from typing import Any
 
 import numpy as np
 
-from suites.claims.claim import Claim, Contrast, Metric, Outcome, Trial
-from suites.claims.trials import test_trial  # noqa: F401 - the one test function; pytest collects it here
+from suites.claims.claim import Claim, Contrast, Metric, Outcome, Rates, Trial
+from suites.claims.training import learn, rows_of
+from suites.claims.trials import test_claim  # noqa: F401 - the one test function; pytest collects it here
 
+BATCH, MOMENTUM = 64, 0.9
+STEPS = {"quick": 25, "standard": 300, "paper": 64_000}
 CLAIM = Claim(
     technique="residual",
     statement="Shortcuts let gradient and information through deep networks: a deep residual network trains where the "
     "plain one with the same weights does not.",
     source="He et al. 2015, arXiv:1512.03385, sections 1 and 4.2",
+    arms={"residual": "identity shortcuts (option A, without a weight)", "plain": "none"},
     axis="depth",
-    arms=("residual", "plain"),
+    values={"quick": (8, 20), "standard": (8, 20, 32, 44, 56), "paper": (20, 32, 44, 56, 110)},
     metrics={
-        "training_loss": Metric("Training loss, mean of the last five steps", "nat", "lower"),
+        "training_loss": Metric("Training loss at the end", "nat", "lower", last=4),
         "first_layer_gradient_norm": Metric("Gradient norm of the first layer at the start", "", "lower"),
     },
     contrasts=(
         Contrast("training_loss", "residual", "plain", "difference", margin=0.1),
         Contrast("first_layer_gradient_norm", "residual", "plain", "ratio", margin=1.5),
     ),
-    values={"quick": (8, 14, 26), "standard": (8, 20, 32, 44, 56), "paper": (20, 32, 44, 56, 110)},
-    seeds={"quick": 3, "standard": 5, "paper": 5},
+    rates=Rates(published=0.1),
+    fixed={"data": "1,437 digits of 8x8", "batch": str(BATCH), "optimizer": f"SGD, momentum {MOMENTUM}"},
 )
-
-BATCH = 64
-STEPS = {"quick": 30, "standard": 300, "paper": 3000}
-LEARNING_RATE = 0.05
-LAST_STEPS = 5
 
 
 def train(trial: Trial) -> Outcome:
-    """Train one network for the steps of the scale, from weights and an order of batches that the seed decides."""
-    import keras
-
+    """One network on digits; its first weight is the kernel of its first layer."""
     from datasets import digits
 
-    keras.utils.set_random_seed(trial.seed)
-    start = build(trial).get_weights()
-    model, optimizer_start = compiled(dataclasses.replace(trial, seed=0))
-    model.set_weights(start)
-    for variable, value in zip(model.optimizer.variables, optimizer_start, strict=True):
-        variable.assign(value)
-    data = digits.split(seed=trial.seed).train
-    generator = np.random.default_rng(trial.seed)
-    losses: list[float] = []
-    gradient_norm = 0.0
-    for step in range(STEPS[trial.scale]):
-        rows = generator.choice(len(data.labels), BATCH, replace=False)
-        losses.append(float(model.train_on_batch(data.images[rows], data.labels[rows])))
-        if step == 0:  # the velocity was zero, so the first step is the gradient times the learning rate
-            moved = np.asarray(start[0], np.float64) - np.asarray(model.get_weights()[0], np.float64)
-            gradient_norm = float(np.linalg.norm(moved)) / LEARNING_RATE
-    metrics = {"training_loss": float(np.mean(losses[-LAST_STEPS:])), "first_layer_gradient_norm": gradient_norm}
-    return Outcome(metrics, {"training_loss": losses})
+    data = digits.split(seed=trial.seed_for("split")).train
+    norms: list[float] = []
+
+    def draw(generator: np.random.Generator) -> tuple[Any, Any]:
+        rows = rows_of(generator, len(data.labels), BATCH)
+        return data.images[rows], data.labels[rows]
+
+    def look(step: int, model: Any) -> None:
+        if step == 0:  # the velocity was zero before, and is the first gradient times the rate now
+            velocity = np.asarray(model.optimizer.momentums[0], np.float64)
+            norms.append(float(np.linalg.norm(velocity)) / trial.learning_rate)
+
+    outcome = learn(trial, build, draw, STEPS[trial.scale], each_step=look)
+    return dataclasses.replace(outcome, metrics={"first_layer_gradient_norm": norms[0]})
 
 
 def build(trial: Trial) -> Any:
-    """A network on digits; its first weight is the kernel of its first layer."""
-    shortcut = "identity" if trial.arm == "residual" else None  # option A: not one weight more than the plain network
-    make = trial.implementation.load().cifar_resnet
-    return make(trial.condition["depth"], shortcut=shortcut, input_shape=(8, 8, 1), dtype=trial.precision)
-
-
-@functools.lru_cache(maxsize=1)
-def compiled(trial: Trial) -> tuple[Any, list[np.ndarray]]:
-    """A compiled network, and its optimizer's variables before the first step; a trial's seed does not matter to it.
-
-    Tracing a deep network takes longer than training it for a few steps, so it is kept from seed to seed.
-    """
+    """A compiled network."""
     import keras
 
-    model = build(trial)
-    optimizer = keras.optimizers.SGD(LEARNING_RATE, momentum=0.9)
-    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
-    optimizer.build(model.trainable_variables)
-    return model, [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in optimizer.variables]
+    shortcut = "identity" if trial.arm == "residual" else None  # option A: not one weight more than the plain network
+    make = trial.implementation.load().cifar_resnet
+    model = make(trial.condition["depth"], shortcut=shortcut, input_shape=(8, 8, 1), dtype=trial.precision)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(trial.learning_rate, momentum=MOMENTUM), loss, jit_compile=False)
+    return model

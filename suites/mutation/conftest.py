@@ -117,7 +117,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         equivalent = sum(reason(each) is not None for each in every)
         change = {name: getattr(mutant, name) for name in ("file", "line", "operator", "code", "old", "new")}
         counts = {"of": len(every) - equivalent, "equivalent": equivalent}
-        folder.append(MUTANTS, row_of(item, **change, killer=killer, **counts))
+        folder.append(MUTANTS, row_of(item, None, **change, killer=killer, **counts))
     return report
 
 

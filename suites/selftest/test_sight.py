@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reports import figures, growth, tables, words
+from reports import claim_figures, figures, growth, tables, words
 from reports.conditions import causes
 from reports.page import Page, render_page
 from reports.plots import render
@@ -294,8 +294,9 @@ def test_training_is_shown_at_the_furthest_condition(read: tables.Tables) -> Non
     """Wrong variants: all depths in one line, "8" after "44" as text, a seed that was lost counted in the median."""
     (definition,) = read.claims.values()
     rows = figures.records(read["training"])
-    (plot,) = figures.training_curves(rows, definition)
-    assert plot.title == "Training loss while training"
+    rates = {(arm, '{"depth": 44}'): None for arm in ("plain", "residual")}
+    (plot,) = claim_figures.training_curves(rows, rates, definition)
+    assert plot.title == "Training loss after equal steps"
     assert "at depth 44" in plot.description
     assert "left out (plain)" in plot.description
     plain, residual = plot.curves

@@ -1,0 +1,293 @@
+"""Trials in processes of their own, several at the same time; whatever a trial does, it ends its own process alone.
+
+A process is forked from pytest's, which has imported the framework and touched no device, and trains one trial after
+the other: those of one arm and condition, so that it can keep a compiled model. Where another arm is wanted, it ends
+and makes place for the next.
+"""
+
+import contextlib
+import faulthandler
+import gc
+import importlib
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Literal, NoReturn, Protocol
+
+import psutil
+
+from benchmarks.harness import devices
+from benchmarks.harness.channel import die_with_parent
+from benchmarks.harness.scratch import Scratch
+from datasets.verified import DatasetError
+from suites.claims.claim import Outcome, Trial
+from suites.implementations import NotProvided
+from suites.watch import Watch
+
+LIMITS = {"quick": 1.0, "standard": 12.0, "paper": 1000.0}
+"""By scale: how many times as long as a property a trial may work, or do nothing, before it counts as hanging."""
+
+Train = Callable[[Trial], Outcome]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a trial has no outcome: it failed, or something that it needs is not here."""
+
+    outcome: Literal["failed", "not run"]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """A trial that has come back, after so many seconds."""
+
+    trial: Trial
+    result: Outcome | Failure
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trial to run: with which function, and the lane whose process may keep what it has compiled."""
+
+    trial: Trial
+    train: Train
+    lane: Hashable
+
+
+class Runner(Protocol):
+    """What runs trials: processes of this machine, or a cluster."""
+
+    size: int
+    """How many trials it runs at the same time."""
+
+    def free(self) -> bool:
+        """Whether another trial may begin now."""
+        ...
+
+    def busy(self) -> bool:
+        """Whether any trial is under way."""
+        ...
+
+    def start(self, jobs: Sequence[Job]) -> Job:
+        """Begin with one of these trials, the first if nothing speaks for another, and say with which."""
+        ...
+
+    def wait(self, timeout_s: float) -> list[Done]:
+        """The trials that have come back by now; waits for one, but not longer than so many seconds."""
+        ...
+
+    def close(self) -> None:
+        """End whatever is under way."""
+        ...
+
+
+class Worker:
+    """One process, and the trial that it has."""
+
+    def __init__(self, job: Job, threads: int, scratch: str) -> None:
+        self.lane = job.lane
+        self.job: Job | None = None
+        self.pipe, theirs = multiprocessing.Pipe()
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        parent = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                die_with_parent(parent)
+                self.pipe.close()
+                tempfile.tempdir = os.environ["TMPDIR"] = scratch
+                _serve(job.train, job.trial, theirs, threads, self.log.fileno())
+            finally:
+                os._exit(1)
+        theirs.close()
+
+    def send(self, job: Job, limit_s: float) -> None:
+        """Hand over a trial."""
+        self.job = job
+        self.started = time.monotonic()
+        self.watch = Watch(self.pid, limit_s)
+        with contextlib.suppress(BrokenPipeError):  # its end is noticed where it is waited for
+            self.pipe.send_bytes(pickle.dumps(job.trial))
+
+    def receive(self) -> Done:
+        """What has become of its trial."""
+        assert self.job is not None
+        job, self.job = self.job, None
+        seconds = time.monotonic() - self.started
+        try:
+            return Done(job.trial, pickle.loads(self.pipe.recv_bytes()), seconds)
+        except (EOFError, ConnectionResetError):
+            return Done(job.trial, Failure("failed", f"the process {self.end()}"), seconds)
+
+    def end(self, number: int = signal.SIGKILL) -> str:
+        """End the process, if it has not ended by itself, and say how it ended and where it was."""
+        if not self.pid:
+            return "has ended"
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        self.pid = 0
+        self.pipe.close()
+        self.log.seek(0)
+        told = [line for line in self.log.read().decode(errors="replace").splitlines() if line.strip()]
+        self.log.close()
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+        return "; ".join([how + (" (out of memory?)" if code == -signal.SIGKILL else ""), *told[-2:]])
+
+
+class Pool:
+    """The processes of this machine.
+
+    Args:
+        workers: how many at the same time.
+        limit_s: the seconds after which a property counts as hanging; a trial has more, by its scale.
+    """
+
+    LOOK_S = 1.0
+
+    def __init__(self, workers: int, limit_s: float) -> None:
+        self.size, self.limit_s = workers, limit_s
+        self.threads = max(1, devices.cores() // workers)
+        self.workers: list[Worker] = []
+        self.scratch = Scratch()
+        self.looked = time.monotonic()
+
+    def free(self) -> bool:
+        """Whether another trial may begin now."""
+        return sum(worker.job is not None for worker in self.workers) < self.size
+
+    def busy(self) -> bool:
+        """Whether any trial is under way."""
+        return any(worker.job is not None for worker in self.workers)
+
+    def start(self, jobs: Sequence[Job]) -> Job:
+        """Begin with one of these trials: for a process that is free, if possible one that it is prepared for."""
+        _preload(jobs[0].trial.backend)
+        idle = [worker for worker in self.workers if worker.job is None]
+        for worker in idle:
+            if job := next((job for job in jobs if job.lane == worker.lane), None):
+                break
+        else:
+            taken = {worker.lane for worker in self.workers}
+            job = next((job for job in jobs if job.lane not in taken), jobs[0])
+            if len(self.workers) >= self.size:
+                idle[0].end()
+                self.workers.remove(idle[0])
+            worker = Worker(job, self.threads, str(self.scratch.path))
+            self.workers.append(worker)
+        worker.send(job, self.limit_s * LIMITS[job.trial.scale])
+        return job
+
+    def wait(self, timeout_s: float) -> list[Done]:
+        """The trials that have come back, also those whose process had to be ended."""
+        end, done = time.monotonic() + timeout_s, list[Done]()
+        while not done and (left := end - time.monotonic()) > 0 and self.busy():
+            by_pipe = {worker.pipe: worker for worker in self.workers if worker.job is not None}
+            ready = wait(list(by_pipe), min(left, self.LOOK_S))
+            done += [by_pipe[pipe].receive() for pipe in ready]  # type: ignore[index]
+            if time.monotonic() > self.looked + self.LOOK_S:
+                self.looked = time.monotonic()
+                done += [ended for worker in self.workers if (ended := self._look(worker)) is not None]
+        self.workers = [worker for worker in self.workers if worker.pid]
+        return done
+
+    def _look(self, worker: Worker) -> Done | None:
+        """End a process that hangs, or takes more than its share of the memory that there is."""
+        if worker.job is None:
+            return None
+        if how := worker.watch.hanging():
+            reason = f"the process {how}, and was ended: {worker.end(signal.SIGABRT)}"
+        elif too_much := _takes_too_much(worker.pid, [each.pid for each in self.workers]):
+            worker.end()
+            reason = too_much
+        else:
+            return None
+        job, worker.job = worker.job, None
+        return Done(job.trial, Failure("failed", reason), time.monotonic() - worker.started)
+
+    def close(self) -> None:
+        """End all processes."""
+        for worker in self.workers:
+            worker.end()
+        self.workers = []
+        self.scratch.close()
+
+
+SPARE = 0.05
+"""Of the memory of this machine: where less is left, the largest process goes, before the system chooses one."""
+
+
+def _takes_too_much(pid: int, pids: Sequence[int]) -> str:
+    """Why a process has to go: memory runs out, and it is the largest of these; empty where it may stay."""
+    memory = psutil.virtual_memory()
+    if memory.available > SPARE * memory.total:
+        return ""
+    sizes = {}
+    for each in pids:
+        with contextlib.suppress(psutil.Error):
+            sizes[each] = psutil.Process(each).memory_info().rss
+    if not sizes or max(sizes, key=lambda each: sizes[each]) != pid:
+        return ""
+    return f"the machine ran out of memory, and this trial's process held most of it: {sizes[pid] / 2**30:.1f} GiB"
+
+
+def _preload(backend: str) -> None:
+    """Import the framework once, so that forked processes have it; nothing here touches a device."""
+    if "keras" not in sys.modules:
+        importlib.import_module("keras")
+        importlib.import_module(backend)
+        gc.collect()
+        gc.freeze()  # so that the collections of a forked process pass over what is here
+
+
+def _serve(train: Train, first: Trial, pipe: Connection, threads: int, log: int) -> NoReturn:
+    """In a forked process: train what comes, until nobody is there any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; pytest's process decides
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    faulthandler.enable(log)
+    be_deterministic(first.backend, threads)
+    with contextlib.suppress(EOFError):
+        while True:
+            pipe.send_bytes(pickle.dumps(attempt(train, pickle.loads(pipe.recv_bytes()))))
+    os._exit(0)  # taking a framework down in good order takes seconds, and there is nothing to put in order
+
+
+def attempt(train: Train, trial: Trial) -> Outcome | Failure:
+    """Train one trial; an exception is a failure, in a line that names where it was raised."""
+    try:
+        return train(trial)
+    except DatasetError as error:
+        return Failure("not run", str(error))
+    except NotProvided as error:
+        return Failure("not run", f"not provided: {error}")
+    except Exception as error:  # noqa: BLE001 - whatever a trial raises is its result
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        told = str(error).strip().splitlines() or [""]
+        return Failure("failed", f"{type(error).__name__}: {told[0][:300]} ({frame.name}, line {frame.lineno})")
+
+
+def be_deterministic(backend: str, threads: int) -> None:
+    """Have operations give the same bits every time, on so many threads; trials share a machine, and none waits."""
+    if backend == "tensorflow":
+        import tensorflow
+
+        tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
+        tensorflow.config.threading.set_inter_op_parallelism_threads(1)
+        tensorflow.config.experimental.enable_op_determinism()
+    elif backend == "torch":
+        import torch
+
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(True)

@@ -1,0 +1,141 @@
+"""One way to train for all claims: from weights and batches that the seed decides, with what happens on the way."""
+
+import functools
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from suites.claims.claim import Outcome, Trial
+
+POINTS = 40
+"""Points of a series, at most."""
+
+Batch = tuple[Any, Any]
+Build = Callable[[Trial], Any]
+Draw = Callable[[np.random.Generator], Batch]
+"""Makes one batch, inputs and targets."""
+
+
+def learn(
+    trial: Trial,
+    build: Build,
+    draw: Draw,
+    steps: int,
+    *,
+    rate: Callable[[int], float] | None = None,
+    measure: Callable[[Any], Mapping[str, float]] | None = None,
+    each_step: Callable[[int, Any], None] | None = None,
+    points: int = POINTS,
+) -> Outcome:
+    """Train a model for so many steps.
+
+    Training that is no longer finite ends there, with a point that is NaN.
+
+    Args:
+        trial: its seeds decide the weights and the batches.
+        build: makes the compiled model of a trial; what it compiles is kept from one seed and rate to the next.
+        draw: makes a batch.
+        steps: how many.
+        rate: the learning rate by step, from 0; by default the trial's own.
+        measure: further numbers at each point, of the model; the time that this takes is not counted.
+        each_step: is told each step, from 0, after it was made.
+        points: of the series, at most.
+
+    Returns:
+        The series ``training_loss``, the mean of the steps since the last point, and whatever `measure` gives.
+    """
+    import keras
+
+    keras.utils.set_random_seed(trial.seed_for("weights"))
+    model = _prepared(trial, build)
+    generator = np.random.default_rng(trial.seed_for("order"))
+    ends = {math.ceil(steps * (point + 1) / points) for point in range(points)}
+    series: dict[str, list[float]] = {"training_loss": []}
+    at, clock, losses, spent = [], [], [], 0.0
+    for step in range(steps):
+        now = trial.rate if rate is None else rate(step)
+        if now is not None and (rate is not None or step == 0):
+            model.optimizer.learning_rate.assign(now)
+        batch = draw(generator)
+        started = time.process_time()
+        losses.append(float(model.train_on_batch(*batch)))
+        spent += time.process_time() - started
+        if each_step is not None:
+            each_step(step, model)
+        lost = not math.isfinite(losses[-1])
+        if step + 1 in ends or lost:
+            at.append(step + 1)
+            clock.append(round(spent, 6))
+            series["training_loss"].append(math.nan if lost else math.fsum(losses) / len(losses))
+            for name, value in (measure(model) if measure else {}).items():
+                series.setdefault(name, []).append(math.nan if lost else float(value))
+            losses = []
+        if lost:
+            break
+    return Outcome({}, series, at, clock, digest(model.get_weights()))
+
+
+def _prepared(trial: Trial, build: Build) -> Any:
+    """The compiled model of a trial's arm and condition, as it is at the start by the trial's seed.
+
+    Building and tracing a network can take longer than training it for a few steps, so it is kept from seed to seed,
+    and what it starts with from rate to rate.
+    """
+    import keras
+
+    lane = _lane(trial.arm, tuple(trial.condition.items()), trial.precision, trial.implementation)
+    seed = trial.seed_for("weights")
+    if seed not in lane.starts:
+        fresh = build(trial)
+        fresh.optimizer.build(fresh.trainable_variables)
+        lane.model = lane.model or fresh
+        lane.starts[seed] = [np.array(keras.ops.convert_to_numpy(each.value)) for each in _variables(fresh)]
+    for variable, value in zip(_variables(lane.model), lane.starts[seed], strict=True):
+        variable.assign(value)
+    return lane.model
+
+
+def _variables(model: Any) -> list[Any]:
+    """All that training changes: weights, statistics, states of random generators, and the optimizer's own."""
+    return [*model.variables, *model.optimizer.variables]
+
+
+@dataclass
+class Lane:
+    """The compiled model of an arm at a condition, and with what it starts by seed."""
+
+    model: Any = None
+    starts: dict[int, list[np.ndarray]] = field(default_factory=dict)
+
+
+@functools.lru_cache(maxsize=1)
+def _lane(*_names: Any) -> Lane:
+    """What is kept of a lane; another one drops it."""
+    return Lane()
+
+
+def digest(weights: Iterable[Any]) -> str:
+    """Of weights, bit for bit, in their order."""
+    found = hashlib.sha256()
+    for weight in weights:
+        array = np.ascontiguousarray(weight)
+        found.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+    return found.hexdigest()[:32]
+
+
+def rows_of(generator: np.random.Generator, count: int, size: int) -> Any:
+    """The rows of one batch: ``(size,)`` out of so many, none twice."""
+    return generator.choice(count, size, replace=False)
+
+
+def error_rate(model: Any, inputs: Any, labels: Any) -> float:
+    """The share of inputs whose largest logit is not their label's."""
+    import keras
+
+    logits = keras.ops.convert_to_numpy(model(inputs, training=False))  # (N, classes)
+    return float(np.mean(logits.argmax(-1) != labels))
