@@ -127,8 +127,9 @@ def of_contrast(gain: Gain, contrast: Contrast) -> Verdict:
     """What an arm's gain over its baseline says of a contrast.
 
     Better by more than the margin, or equal within it, is what a contrast expects. Of the former, an interval wholly
-    beyond the margin reproduces it, one wholly below zero contradicts it, and one wholly within the margin is no
-    difference. Of the latter, one within reproduces it, and one wholly beyond, on whichever side, contradicts it.
+    beyond the margin reproduces it; one wholly below zero contradicts it, if the loss it tells of is one that matters,
+    more than the margin; and one wholly within the margin is no difference. Of the latter, one within reproduces it,
+    and one wholly beyond, on whichever side, contradicts it.
 
     A seed at which a metric was not finite has no size but a direction: with one of the arm's a contrast cannot be
     reproduced, and with one of the baseline's it cannot be contradicted. Who is lost at every seed, where the other one
@@ -151,7 +152,7 @@ def of_contrast(gain: Gain, contrast: Contrast) -> Verdict:
         return Verdict.REPRODUCED
     if interval.low > worse and interval.high < margin and not gain.arm_unusable and not gain.baseline_unusable:
         return Verdict.NO_DIFFERENCE
-    if interval.high < none and not gain.baseline_unusable:
+    if interval.high < none and interval.estimate < worse and not gain.baseline_unusable:
         return Verdict.CONTRADICTED
     return Verdict.UNDECIDED
 

@@ -178,6 +178,7 @@ PROMISES: Mapping[str, tuple[Promise, ...]] = {
         Promise(
             Kind.QUALITY,
             "With weights of the right size signals and gradients stay alive through depth, and a deep network learns.",
+            claim="he_keeps_signals_alive",
             costs="Nothing in a step: weights are drawn once, before training.",
         ),
     ),

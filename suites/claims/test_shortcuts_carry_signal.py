@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from suites.claims.claim import Claim, Contrast, Metric, Outcome, Rates, Trial
-from suites.claims.training import learn, rows_of
+from suites.claims.training import classifier_loss, draw_from, learn
 from suites.claims.trials import test_claim  # noqa: F401 - the one test function; pytest collects it here
 
 BATCH, MOMENTUM = 64, 0.9
@@ -46,16 +46,12 @@ def train(trial: Trial) -> Outcome:
     data = digits.split(seed=trial.seed_for("split")).train
     norms: list[float] = []
 
-    def draw(generator: np.random.Generator) -> tuple[Any, Any]:
-        rows = rows_of(generator, len(data.labels), BATCH)
-        return data.images[rows], data.labels[rows]
-
     def look(step: int, model: Any) -> None:
-        if step == 0:  # the velocity was zero before, and is the first gradient times the rate now
+        if step == 1:  # the velocity was zero before, and is the first gradient times the rate now
             velocity = np.asarray(model.optimizer.momentums[0], np.float64)
             norms.append(float(np.linalg.norm(velocity)) / trial.learning_rate)
 
-    outcome = learn(trial, build, draw, STEPS[trial.scale], each_step=look)
+    outcome = learn(trial, build, draw_from(data.images, data.labels, BATCH), STEPS[trial.scale], each_step=look)
     return dataclasses.replace(outcome, metrics={"first_layer_gradient_norm": norms[0]})
 
 
@@ -66,6 +62,5 @@ def build(trial: Trial) -> Any:
     shortcut = "identity" if trial.arm == "residual" else None  # option A: not one weight more than the plain network
     make = trial.implementation.load().cifar_resnet
     model = make(trial.condition["depth"], shortcut=shortcut, input_shape=(8, 8, 1), dtype=trial.precision)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.SGD(trial.learning_rate, momentum=MOMENTUM), loss, jit_compile=False)
+    model.compile(keras.optimizers.SGD(trial.learning_rate, momentum=MOMENTUM), classifier_loss(), jit_compile=False)
     return model

@@ -43,7 +43,7 @@ def learn(
         steps: how many.
         rate: the learning rate by step, from 0; by default the trial's own.
         measure: further numbers at each point, of the model; the time that this takes is not counted.
-        each_step: is told each step, from 0, after it was made.
+        each_step: is told how many steps have been made, from 0 before the first, and the model.
         points: of the series, at most.
 
     Returns:
@@ -57,6 +57,8 @@ def learn(
     ends = {math.ceil(steps * (point + 1) / points) for point in range(points)}
     series: dict[str, list[float]] = {"training_loss": []}
     at, clock, losses, spent = [], [], [], 0.0
+    if each_step is not None:
+        each_step(0, model)
     for step in range(steps):
         now = trial.rate if rate is None else rate(step)
         if now is not None and (rate is not None or step == 0):
@@ -66,7 +68,7 @@ def learn(
         losses.append(float(model.train_on_batch(*batch)))
         spent += time.process_time() - started
         if each_step is not None:
-            each_step(step, model)
+            each_step(step + 1, model)
         lost = not math.isfinite(losses[-1])
         if step + 1 in ends or lost:
             at.append(step + 1)
@@ -126,6 +128,23 @@ def digest(weights: Iterable[Any]) -> str:
         array = np.ascontiguousarray(weight)
         found.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
     return found.hexdigest()[:32]
+
+
+def classifier_loss() -> Any:
+    """The loss of logits and integer labels."""
+    import keras
+
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def draw_from(inputs: Any, labels: Any, batch: int) -> Draw:
+    """Draws batches of examples, none twice in a batch."""
+
+    def draw(generator: np.random.Generator) -> Batch:
+        rows = rows_of(generator, len(labels), batch)
+        return inputs[rows], labels[rows]
+
+    return draw
 
 
 def rows_of(generator: np.random.Generator, count: int, size: int) -> Any:
