@@ -1,0 +1,190 @@
+"""How trials are run and kept: whatever one does, no other is lost, and what is finished is never trained again."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from reports.run_folder import key_of
+from suites.claims.claim import Outcome, Trial
+from suites.claims.pool import Done, Failure, Job, Pool
+from suites.claims.studies import Studies, Study
+from suites.implementations import ROOT
+from suites.selftest.invented_claims import CLAIM, UNTUNED, Folder, Here, misbehave, plan_of, train
+
+MODULE = "suites.selftest.invented_claims"
+
+
+def study_of(folder: Folder, **options: Any) -> Study:
+    """A study of the invented claim."""
+
+    def row(asked: Any, **fields: Any) -> dict[str, Any]:
+        return {"key": key_of(asked), "asked": asked, **fields}
+
+    claim, function, name = (options.get(each) for each in ("claim", "train", "name"))
+    plan = plan_of(claim or CLAIM, name=name or "invented")
+    return Study(plan, MODULE, function or train, cast(Any, folder), row)
+
+
+def session(*studies: Study, size: int = 2) -> tuple[Studies, Here]:
+    here = Here(size)
+    found = Studies(lambda: here)
+    found.all += studies
+    return found, here
+
+
+def test_every_trial_gets_a_row_and_the_next_session_trains_none() -> None:
+    """Wrong variants: a key without the rate or the purpose, so that rows are taken for each other."""
+    folder = Folder()
+    study = study_of(folder)
+    studies, here = session(study)
+    assert studies.run(study)
+    keys = [row["key"] for row in folder.rows]
+    assert len(keys) == len(set(keys)) == len(here.begun) > 20
+    assert study.left() == []
+    assert folder.rows[0]["metrics"] == {"loss": 1.0}
+    assert (folder.rows[0]["steps"], folder.rows[0]["clock"], folder.rows[0]["digest"]) == ([1], [0.1], "d")
+    again = study_of(folder)
+    studies, here = session(again)
+    assert studies.run(again)
+    assert here.begun == []
+
+
+def test_a_session_that_ends_early_says_what_is_left_and_the_next_one_trains_that() -> None:
+    """Wrong variant: what is left is named by keys that no session ever writes."""
+    folder = Folder()
+    study = study_of(folder)
+    studies, here = session(study)
+    assert not studies.run(study, until=lambda: -1.0)
+    assert here.begun == []
+    left = study.left()
+    next_one = study_of(folder)
+    studies, _ = session(next_one)
+    studies.run(next_one)
+    assert set(left) <= {row["key"] for row in folder.rows}
+
+
+def test_studies_share_the_processes_and_one_that_measures_time_is_alone() -> None:
+    """Wrong variants: one study waits for another's last trial; a timed trial runs beside others."""
+    folder = Folder()
+    first = study_of(folder, claim=UNTUNED, name="first")
+    alone = study_of(folder, claim=dataclasses.replace(UNTUNED, alone=True), name="alone")
+    last = study_of(folder, claim=UNTUNED, name="last")
+    studies, here = session(first, alone, last, size=3)
+    for study in (first, alone, last):
+        assert studies.run(study)
+    assert {"first", "last"} in here.together
+    assert all(together == {"alone"} for together in here.together if "alone" in together)
+    assert len(here.begun) == 3 * len(first.done)
+
+
+def test_where_time_is_short_every_claim_is_seen_as_published_before_any_is_tuned() -> None:
+    """Wrong variant: the first claim takes all the time."""
+    folder = Folder()
+    all_of_them = [study_of(folder, name=name) for name in ("a", "b", "c")]
+    studies, here = session(*all_of_them, size=1)
+    studies.run(all_of_them[0], by_stage=True)
+    purposes = [trial.purpose for trial in here.begun]
+    first_tuned = purposes.index("tune")
+    assert {trial.claim for trial in here.begun[:first_tuned]} == {"a", "b", "c"}
+
+
+def test_failures_are_rows_and_are_tried_again_by_the_next_session() -> None:
+    """Wrong variants: a failure that stops the study; one that counts as measured; an exception's text over lines."""
+    folder = Folder()
+
+    def fail(trial: Trial) -> Outcome:
+        if trial.seed == 0 and trial.arm == "arm":
+            raise ValueError("planted\nin two lines")
+        return train(trial)
+
+    study = study_of(folder, claim=UNTUNED, train=fail)
+    studies, here = session(study)
+    assert studies.run(study)
+    (reason, _) = study.failed.values()
+    assert reason.startswith("ValueError: planted (fail, line ")
+    failed = [row for row in folder.rows if row.get("outcome") == "failed"]
+    assert [row["metrics"] for row in failed] == [{}, {}]
+    again = study_of(folder, claim=UNTUNED)
+    studies, here = session(again)
+    assert studies.run(again)
+    assert [(trial.arm, trial.seed) for trial in here.begun] == [("arm", 0), ("arm", 0)]
+
+
+def test_what_needs_data_that_is_not_here_is_not_run_and_says_how_to_get_it() -> None:
+    """Wrong variant: every trial of it fails, one after the other."""
+    folder = Folder()
+    study = study_of(folder, train=lambda trial: misbehave(dataclasses.replace(trial, seed=3)))
+    studies, here = session(study, size=1)
+    assert studies.run(study)
+    assert study.absent == "no data; to get it: python -m datasets.fetch it"
+    assert len(here.begun) == 1
+    assert folder.rows[0]["outcome"] == "not run"
+    assert not study.failed
+
+
+def test_a_trial_must_end_with_what_its_claim_declares() -> None:
+    folder = Folder()
+    study = study_of(folder, claim=UNTUNED, train=lambda _: Outcome({"other": 1.0}))
+    studies, _ = session(study)
+    studies.run(study)
+    assert "must end with the metrics ['loss']" in next(iter(study.failed.values()))
+
+
+@pytest.mark.isolated("pool")
+def test_whatever_a_trial_does_it_ends_its_own_process_alone() -> None:
+    """Wrong variants: a killed process waited for for ever; its lane without a process from then on."""
+    pool = Pool(2, limit_s=3.0)
+    trials = {t.seed: t for _, t in plan_of(UNTUNED).wanted({}) if t.arm == "arm" and t.condition == {"size": 2}}
+    waiting = [Job(trial, misbehave, ("lane",)) for _, trial in sorted(trials.items())]
+    found: dict[int, Done] = {}
+    while waiting or pool.busy():
+        while waiting and pool.free():
+            waiting.remove(pool.start(waiting))
+        found |= {done.trial.seed: done for done in pool.wait(1.0)}
+    pool.close()
+    results = {seed: done.result for seed, done in found.items()}
+    assert isinstance(results[5], Outcome)
+    reasons = {seed: each.reason for seed, each in results.items() if isinstance(each, Failure)}
+    assert reasons[0].startswith("ValueError: planted (misbehave, line ")
+    assert "was killed by SIGKILL (out of memory?)" in reasons[1]
+    assert "did nothing for 3 s and did not come back" in reasons[2]
+    assert "in misbehave" in reasons[2], "it says where it was"
+    assert cast(Failure, results[3]).outcome == "not run"
+    assert "ended with status 7" in reasons[4]
+
+
+def test_a_session_killed_at_any_moment_loses_no_finished_trial(tmp_path: Path) -> None:
+    """A real claim, killed twice, against one that ran whole: the same trials with the same bits, none twice."""
+    claim = "suites/claims/test_he_keeps_signals_alive.py"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", claim, "--workers", "2", "--results"]
+    folder, whole = tmp_path / "killed", tmp_path / "whole"
+    for rows in (2, 7):
+        process = subprocess.Popen([*command, str(folder)], cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)
+        until = time.monotonic() + 300
+        while process.poll() is None and time.monotonic() < until and len(trials_of(folder)) < rows:
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert len(trials_of(folder)) >= rows, "nothing was finished"
+    for each in (folder, whole):
+        done = subprocess.run([*command, str(each)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=900)
+        assert done.returncode == 0, done.stdout[-2000:]
+    assert len({row["key"] for row in trials_of(folder)}) == len(trials_of(folder))
+    digests = [{row["key"]: row["digest"] for row in trials_of(each)} for each in (folder, whole)]
+    assert digests[0] == digests[1]
+    assert all(digests[0].values())
+
+
+def trials_of(folder: Path) -> list[dict[str, Any]]:
+    """The whole rows of a run folder's trials."""
+    path = folder / "trials.jsonl"
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    return [json.loads(line) for line in lines]
