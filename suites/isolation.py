@@ -22,7 +22,6 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -30,9 +29,8 @@ import pytest
 from benchmarks.harness import devices
 from benchmarks.harness.channel import die_with_parent
 from benchmarks.harness.scratch import Scratch
-from suites.implementations import ROOT
 from suites.minutes import Minutes
-from suites.watch import Watch
+from suites.watch import Watch, own_frames
 
 FRAMES = 8
 """Lines of a dead process's own code that are shown."""
@@ -156,13 +154,11 @@ class Group:
     def _reason(self, code: int) -> str:
         """How the process ended and, where faulthandler could say, in which lines of the project or of a user's."""
         self.log.seek(0)
-        told = self.log.read().decode(errors="replace").replace(f"{ROOT}{os.sep}", "")
+        told = self.log.read().decode(errors="replace")
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
         if self.hung:
             how, self.hung = f"{self.hung}, and was ended", ""
-        library = str(Path(os.__file__).parent)
-        frames = [f for f in told.splitlines() if f.lstrip().startswith("File") and library not in f]
-        return "\n".join([f"the process {how}", *frames[:FRAMES]])
+        return "\n".join([f"the process {how}", *own_frames(told)[:FRAMES]])
 
     def kill(self) -> None:
         """End the process, if there is one."""

@@ -1,9 +1,13 @@
 """Whether a process hangs. Hanging is to get nowhere; how slow a busy machine makes it is another matter."""
 
+import os
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import psutil
+
+from suites.implementations import ROOT
 
 IDLE_SHARE = 0.01
 """Of the time that passes: a process whose threads together work less than this waits for something."""
@@ -15,6 +19,13 @@ def thread_seconds(pid: int) -> Mapping[int, float]:
         return {thread.id: thread.user_time + thread.system_time for thread in psutil.Process(pid).threads()}
     except psutil.Error:
         return {}
+
+
+def own_frames(told: str) -> list[str]:
+    """Of what faulthandler has said of a process, the lines of the project or of a user, the innermost first."""
+    library = str(Path(os.__file__).parent)
+    lines = told.replace(f"{ROOT}{os.sep}", "").splitlines()
+    return [line for line in lines if line.lstrip().startswith("File") and library not in line]
 
 
 class Watch:

@@ -30,7 +30,7 @@ from benchmarks.harness.scratch import Scratch
 from datasets.verified import DatasetError
 from suites.claims.claim import Outcome, Trial
 from suites.implementations import NotProvided
-from suites.watch import Watch
+from suites.watch import Watch, own_frames
 
 LIMITS = {"quick": 1.0, "standard": 12.0, "paper": 1000.0}
 """By scale: how many times as long as a property a trial may work, or do nothing, before it counts as hanging."""
@@ -139,10 +139,10 @@ class Worker:
         self.pid = 0
         self.pipe.close()
         self.log.seek(0)
-        told = [line for line in self.log.read().decode(errors="replace").splitlines() if line.strip()]
+        told = [line.strip() for line in own_frames(self.log.read().decode(errors="replace"))]
         self.log.close()
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-        return "; ".join([how + (" (out of memory?)" if code == -signal.SIGKILL else ""), *told[-2:]])
+        return "; ".join([how + (" (out of memory?)" if code == -signal.SIGKILL else ""), *told[:2]])
 
 
 class Pool:
