@@ -29,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--sample", type=int, metavar="N", help="try so many mutants of each technique, drawn by their names"
     )
+    group.addoption("--draw", default="", metavar="NAME", help="draw another sample, the same one for the same name")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -45,7 +46,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             each
             for name in option.technique or techniques()
             for each in sample(
-                [m for m in mutants(name) if lines is None or m.line in lines.get(m.file, ())], option.sample
+                [m for m in told(name, option) if lines is None or m.line in lines.get(m.file, ())],
+                option.sample,
+                option.draw,
             )
         ]
         metafunc.parametrize(
@@ -53,11 +56,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         )
 
 
-def sample(found: list[Mutant], size: int | None) -> list[Mutant]:
-    """So many of them, the same ones until their lines are changed, and without the equivalent ones."""
-    kept = [each for each in found if reason(each) is None]
-    drawn = sorted(kept, key=lambda each: random.Random(each.identity).random())[:size]
-    return kept if size is None else [each for each in kept if each in drawn]
+def told(technique: str, option: Any) -> list[Mutant]:
+    """A technique's mutants, without those that nobody could tell from the reference where this session runs."""
+    return [each for each in mutants(technique) if reason(each, option.backend, option.device) is None]
+
+
+def sample(found: list[Mutant], size: int | None, draw: str = "") -> list[Mutant]:
+    """So many of them, the same ones until their lines are changed; of each name that is drawn by, others."""
+    drawn = sorted(found, key=lambda each: random.Random(draw + each.identity).random())[:size]
+    return found if size is None else [each for each in found if each in drawn]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -107,16 +114,15 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     interrupted = call.excinfo is not None and isinstance(call.excinfo.value, KeyboardInterrupt)
     if mutant is None or call.when != "call" or interrupted:
         return report
-    told: dict[str, Any] = dict(report.user_properties)
-    killer = told.get("killer", "process")
+    noted: dict[str, Any] = dict(report.user_properties)
+    killer = noted.get("killer", "process")
     if killer == "process":  # which is a way of being found
         report.outcome, report.longrepr = "passed", None
     report.user_properties.append(("killed", (mutant.technique, killer)))  # for the summary, in another process
     if (folder := folder_of(item.config)) is not None:
-        every = mutants(mutant.technique)
-        equivalent = sum(reason(each) is not None for each in every)
+        every, tried = mutants(mutant.technique), told(mutant.technique, item.config.option)
         change = {name: getattr(mutant, name) for name in ("file", "line", "operator", "code", "old", "new")}
-        counts = {"of": len(every) - equivalent, "equivalent": equivalent}
+        counts = {"of": len(tried), "equivalent": len(every) - len(tried)}
         folder.append(MUTANTS, row_of(item, None, **change, killer=killer, **counts))
     return report
 
@@ -124,11 +130,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The share of each technique's mutants that was found in this session."""
     killed = [
-        told[1]
+        noted[1]
         for outcome in ("passed", "failed")
         for report in terminalreporter.getreports(outcome)
-        for told in getattr(report, "user_properties", ())
-        if report.when == "call" and told[0] == "killed"
+        for noted in getattr(report, "user_properties", ())
+        if report.when == "call" and noted[0] == "killed"
     ]
     for technique in dict.fromkeys(name for name, _ in killed):
         killers = [killer for name, killer in killed if name == technique]

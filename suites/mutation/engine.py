@@ -166,10 +166,17 @@ def _traced(technique: str, property_: Callable[..., Any]) -> dict[str, Any]:
     return {"seconds": round(seconds, 4), "lines": {name: sorted(found) for name, found in lines.items()}}
 
 
-def reason(mutant: Mutant) -> str | None:
-    """Why nobody could tell a mutant from the reference, if it is listed as such in ``equivalent.toml``."""
+def reason(mutant: Mutant, backend: str = "tensorflow", device: str = "cpu") -> str | None:
+    """Why nobody could tell a mutant from the reference on a backend and device, if that is known.
+
+    It is listed in ``equivalent.toml``, or stands in lines that another backend runs.
+    """
+    if mutant.backend not in ("", backend):
+        return f"{mutant.backend} alone runs the line."
     for each in equivalents().get(mutant.technique, ()):
-        if all(each[name] == getattr(mutant, name) for name in ("file", "code", "old", "new")):
+        place = (each.get("backend", backend), each.get("device", device))
+        same = all(each[name] == getattr(mutant, name) for name in ("file", "code", "old", "new"))
+        if same and place == (backend, device):
             return str(each["reason"])
     return None
 

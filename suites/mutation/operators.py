@@ -8,12 +8,12 @@ import ast
 import functools
 import hashlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from suites.implementations import ROOT
+from suites.implementations import BACKENDS, ROOT
 
 SWAPPED = {
     ast.Add: "-",
@@ -61,6 +61,12 @@ SIGNS = {
 }
 """How an operator is written."""
 
+COMMUTATIVE = {"max", "min", "maximum", "minimum", "logical_and", "logical_or", "equal", "result_type"}
+"""Functions of whose first two arguments neither has to be the first."""
+
+ASKED = "keras.backend.backend()"
+"""How a reference asks for the backend."""
+
 DTYPES = {"float16": "float32", "bfloat16": "float32", "float32": "float16", "float64": "float32", "int32": "int64"}
 
 
@@ -76,6 +82,7 @@ class Mutant:
         start, end: where the text that is changed stands in the source.
         old, new: the text, and what stands for it.
         code: the line as it is, for a reader.
+        backend: the only one that runs it, empty where several do.
     """
 
     technique: str
@@ -88,6 +95,7 @@ class Mutant:
     old: str
     new: str
     code: str
+    backend: str = ""
 
     def edit(self, source: str) -> str:
         """The source with the change."""
@@ -139,15 +147,17 @@ def _of_file(technique: str, path: Path) -> Iterator[Mutant]:
             seen.add((span, new))
             line = file.text.count("\n", 0, span[0]) + 1
             column = span[0] - file.place(line, 0)
-            code = file.lines[line - 1].strip()
-            yield Mutant(technique, path.stem, line, column, operator, *span, file.text[slice(*span)], new, code)
+            code, backend = file.lines[line - 1].strip(), file.backend(line)
+            yield Mutant(
+                technique, path.stem, line, column, operator, *span, file.text[slice(*span)], new, code, backend
+            )
 
 
 class _File:
     """The source of a file, and the changes that can be made to it."""
 
     def __init__(self, text: str) -> None:
-        self.text, self.lines = text, text.splitlines(keepends=True)
+        self.text, self.lines, self.tree = text, text.splitlines(keepends=True), ast.parse(text)
         self._starts = [0]
         for line in self.lines:
             self._starts.append(self._starts[-1] + len(line))
@@ -169,6 +179,34 @@ class _File:
         """Where an operator stands between two nodes."""
         start = self.text.index(old, self.span(first)[1], self.span(second)[0])
         return start, start + len(old)
+
+    def backend(self, line: int) -> str:
+        """The one backend that runs a line, else empty."""
+        return next((name for name, first, last in self._alone if first <= line <= last), "")
+
+    @functools.cached_property
+    def _alone(self) -> list[tuple[str, int, int]]:
+        """Backends, and the first and last of lines that each alone runs.
+
+        Those are the lines under its name in a `match` or an `if`, and functions that are called from there only.
+        """
+        found: list[tuple[str, int, int]] = []
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Match) and self.of(node.subject) == ASKED:
+                named = [self.of(case.pattern).strip("\"'") for case in node.cases if not _is_default(case.pattern)]
+                others = [name for name in BACKENDS if name not in named]
+                names = named if len(others) > 1 else named + others
+                found += [(name, *_lines(case.body)) for name, case in zip(names, node.cases, strict=False)]
+            if isinstance(node, ast.If) and self.of(node.test).startswith(f"{ASKED} == "):
+                found.append((self.of(node.test).removeprefix(f"{ASKED} == ").strip("\"'"), *_lines(node.body)))
+        calls = [(node.id, node.lineno) for node in ast.walk(self.tree) if isinstance(node, ast.Name)]
+        for function in self.tree.body:
+            if isinstance(function, ast.FunctionDef) and function.name.startswith("_"):
+                lines = [line for name, line in calls if name == function.name]
+                only = {next((name for name, first, last in found if first <= line <= last), "") for line in lines}
+                if len(only) == 1 and "" not in only:
+                    found.append((only.pop(), *_lines([function])))
+        return found
 
     def changes(self) -> Iterator[Change]:
         """All changes, in the order of the tree."""
@@ -224,7 +262,8 @@ class _File:
                 operator = "training" if keyword.arg == "training" else "argument"
                 yield operator, self._with_comma(node, keyword), ""
         positional = [each for each in node.args if not isinstance(each, ast.Starred)]
-        if len(positional) >= 2 and len(positional) == len(node.args):
+        function = self.of(node.func).rpartition(".")[2]
+        if len(positional) >= 2 and len(positional) == len(node.args) and function not in COMMUTATIVE:
             first, second = positional[:2]
             between = self.text[self.span(first)[1] : self.span(second)[0]]
             swapped = f"{self.of(second)}{between}{self.of(first)}"
@@ -243,9 +282,10 @@ class _File:
         return (start, end + len(after) - len(stripped) + 1) if stripped.startswith(",") else (start, end)
 
     def _statement(self, node: ast.AST) -> Iterator[Change]:
-        """A statement less."""
-        if isinstance(node, ast.Expr | ast.AugAssign | ast.Raise | ast.Delete) and not isinstance(
-            getattr(node, "value", None), ast.Constant
+        """A statement less; not one that says that a name is not used any more."""
+        forgets = isinstance(node, ast.Delete) and all(isinstance(each, ast.Name) for each in node.targets)
+        if isinstance(node, ast.Expr | ast.AugAssign | ast.Raise | ast.Delete) and not (
+            forgets or isinstance(getattr(node, "value", None), ast.Constant)
         ):
             yield "statement", self.span(node), "pass"
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript):
@@ -260,6 +300,15 @@ class _File:
         if isinstance(node, ast.If | ast.IfExp):
             for new in ("True", "False"):
                 yield "condition", self.span(node.test), new
+
+
+def _is_default(pattern: ast.pattern) -> bool:
+    return isinstance(pattern, ast.MatchAs) and pattern.pattern is None
+
+
+def _lines(body: Sequence[ast.stmt]) -> tuple[int, int]:
+    """The first and the last line of statements."""
+    return body[0].lineno, body[-1].end_lineno or 0
 
 
 def _drop_what_does_not_run(tree: ast.Module) -> None:

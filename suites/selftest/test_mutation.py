@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from suites.implementations import ROOT, techniques
+from suites.implementations import BACKENDS, ROOT, techniques
 from suites.mutation import engine, operators
 from suites.mutation.changes import changed_lines
 from suites.mutation.conftest import sample
 from suites.mutation.operators import Mutant, files_of, mutants
 
 SOURCE = '''
-def f(x, size=2, *, axis=-1, training=None):
+def f(x, size=2, *, axis=-1, training=None, logs=None):
     """A text that is 1 and stays."""
+    del logs
     if x is None and size > 0:
         raise ValueError(f"expected {size + 1}")
     total = ops.cast(ops.sum(x, axis=axis), "float32") * size
@@ -78,14 +79,61 @@ def test_a_sample_stays_what_it_is_when_another_mutant_goes() -> None:
     drawn = sample(found, 20)
     assert len(drawn) == 20
     assert len(set(drawn) & set(sample([*found[:100], *found[101:]], 20))) >= 19
-    assert sample(found, None) == [each for each in found if engine.reason(each) is None]
+    assert sample(found, None) == found
+    assert set(drawn) != set(sample(found, 20, "again")), "another name draws others"
+
+
+CASES = """
+def f(x):
+    match keras.backend.backend():
+        case "tensorflow":
+            x = x + 1
+        case "jax":
+            x = x + 2
+            x = _g(x) + 3
+        case _:
+            x = x + 4
+    if keras.backend.backend() == "jax":
+        x = _g(x) + _h(x)
+    else:
+        x = _h(x) + 5
+    return max(x, 0) + 6
+
+def _g(x):
+    return x + 7
+
+def _h(x):
+    return x + 8
+"""
+
+
+def test_lines_of_another_backend_are_not_tried(tmp_path: Path) -> None:
+    """Wrong variants: what never runs survives; a last `case` is everyone's; what is listed for a place holds for all.
+
+    `max` is as good the other way round.
+    """
+    path = tmp_path / "written.py"
+    path.write_text(CASES, encoding="utf-8")
+    made = list(operators._of_file("t", path))
+    assert "swap" not in {each.operator for each in made}
+    found = {each.old: each.backend for each in made if each.operator == "constant"}
+    assert found == {"1": "tensorflow", "2": "jax", "3": "jax", "4": "torch", "7": "jax"} | dict.fromkeys("0568", "")
+    mutant = next(each for each in made if each.old == "8")
+    assert engine.reason(mutant) is None
+    listed = {name: getattr(mutant, name) for name in ("file", "code", "old", "new")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "equivalents", lambda: {"t": [{**listed, "reason": "as is said", "device": "cpu"}]})
+        assert [engine.reason(mutant, device=device) for device in ("cpu", "gpu")] == ["as is said", None]
 
 
 def test_every_equivalent_mutant_that_is_listed_is_one() -> None:
     """Wrong variant: a line was changed, and what was said of it stands for nothing."""
     for technique, listed in engine.equivalents().items():
         found = [{name: getattr(each, name) for name in ("file", "code", "old", "new")} for each in mutants(technique)]
-        said = [{name: text for name, text in entry.items() if name != "reason"} for entry in listed]
+        about = ("reason", "backend", "device")
+        said = [{name: text for name, text in entry.items() if name not in about} for entry in listed]
+        assert {entry.get("backend", "jax") for entry in listed} <= set(BACKENDS)
+        assert {entry.get("device", "gpu") for entry in listed} <= {"cpu", "gpu"}
         assert [entry for entry in said if entry not in found] == []
         assert all(len(entry["reason"]) > 20 for entry in listed)
 
