@@ -28,11 +28,11 @@ class Memory(NamedTuple):
 
 def host_memory() -> int | None:
     """Bytes of main memory that this process holds, or None where the system (Linux alone) does not say."""
-    status = Path("/proc/self/status")
-    if not status.exists():
+    try:
+        status = Path("/proc/self/status").read_text()
+    except FileNotFoundError:
         return None
-    resident = re.search(r"VmRSS:\s+(\d+) kB", status.read_text())
-    return int(resident[1]) * 1024 if resident else None
+    return next((1024 * int(kibibytes) for kibibytes in re.findall(r"VmRSS:\s+(\d+) kB", status)), None)
 
 
 def device_memory(device: str = "GPU:0") -> Memory | None:
@@ -108,9 +108,8 @@ def profile(function: Callable[[], Any], steps: int = 10, folder: str | None = N
 
     function()
     with tempfile.TemporaryDirectory() as temporary:
-        tf.profiler.experimental.start(
-            folder or temporary, tf.profiler.experimental.ProfilerOptions(host_tracer_level=2, python_tracer_level=0)
-        )
+        options = tf.profiler.experimental.ProfilerOptions()  # without them Python's own calls are traced, too
+        tf.profiler.experimental.start(folder or temporary, options)
         try:
             start = time.perf_counter()
             for _ in range(steps):

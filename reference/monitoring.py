@@ -258,10 +258,7 @@ class Monitor(keras.callbacks.Callback):
             if layer.weights or hasattr(layer, "activation") or isinstance(layer, ACTIVATIONS)
         ]
         self._names = [layer.name for layer in layers]
-        inputs = self.model.inputs
-        watched = keras.Model(
-            inputs[0] if len(inputs) == 1 else inputs, [*(layer.output for layer in layers), *self.model.outputs]
-        )
+        watched = keras.Model(self.model.inputs, [*(layer.output for layer in layers), *self.model.outputs])
         self._weights = watched.trainable_variables
         self._probe = _compiled(watched, keras.losses.get(self.loss or self.model.loss))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,12 +50,16 @@ class Batches:
 
 @dataclass(frozen=True)
 class Values:
-    """A value after each epoch, and how early stopping is asked to treat them."""
+    """A value after each epoch, how early stopping is asked to treat them, and the number of the first epoch.
+
+    That is above 0 in a `fit` that goes on, with `initial_epoch`.
+    """
 
     values: tuple[float, ...]
     patience: int = 1
     min_delta: float = 0.0
     mode: str = "min"
+    first: int = 3
 
     @property
     def options(self) -> dict[str, Any]:
@@ -96,12 +101,11 @@ def values() -> st.SearchStrategy[Values]:
         st.integers(1, 3),
         st.sampled_from((0.0, 0.25, 0.5)),
         st.sampled_from(("min", "max")),
+        st.sampled_from((0, 3)),
     )
 
 
 # Early stopping
-
-FIRST = 3
 
 
 @functools.cache
@@ -121,7 +125,7 @@ def stopper(subject: Subject, case: Values, **options: Any) -> Any:
 def followed(subject: Subject, case: Values, callback: Any = None, **options: Any) -> tuple[int | None, float]:
     """The epoch after which early stopping ends a run of these values, and the weights after it: its epoch's number.
 
-    Epochs are counted from 3, as in a `fit` that goes on with `initial_epoch=3`; what is returned is counted from 0.
+    What is returned is counted from 0, whatever the number of the first epoch.
     """
     __tracebackhide__ = True
     model = _followed()
@@ -132,8 +136,8 @@ def followed(subject: Subject, case: Values, callback: Any = None, **options: An
     stopped = None
     for epoch, value in enumerate(case.values):
         model.set_weights([np.full(weight.shape, epoch, "float32") for weight in model.weights])
-        callback.on_epoch_begin(FIRST + epoch)
-        callback.on_epoch_end(FIRST + epoch, {"loss": 0.0, "val_loss": -value, "val_error": value})
+        callback.on_epoch_begin(case.first + epoch)
+        callback.on_epoch_end(case.first + epoch, {"loss": 0.0, "val_loss": -value, "val_error": value})
         if model.stop_training:
             stopped = epoch
             break
@@ -212,6 +216,29 @@ def profiled(subject: Subject, function: Callable[[], Any], **options: Any) -> A
         return profile(function, **options)
     except NotImplementedError as error:
         raise NotProvided(f"profile: {error}") from None
+
+
+SLEEPS = (0.004, 0.008)
+"""Seconds that the outer and the inner operation of `nested` sleep."""
+
+
+def nested() -> Callable[[], Any]:
+    """A function that runs one `PyFunc`, in it an `EagerPyFunc`, and in that two products and a rectifier."""
+    if keras.backend.backend() != "tensorflow":
+        raise NotProvided("operations that call Python, which runs others, are TensorFlow's")
+    import tensorflow as tf
+
+    square = tf.eye(8)
+
+    def inner() -> Any:
+        time.sleep(SLEEPS[1])
+        return tf.nn.relu(tf.matmul(tf.matmul(square, square), square))
+
+    def outer() -> np.ndarray:
+        time.sleep(SLEEPS[0])
+        return np.asarray(tf.py_function(inner, [], tf.float32))
+
+    return tf.function(lambda: tf.numpy_function(outer, [], tf.float32))  # type: ignore[no-any-return]
 
 
 def products(size: int, count: int) -> Callable[[], Any]:

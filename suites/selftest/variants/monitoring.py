@@ -472,13 +472,13 @@ VARIANTS: tuple[Variant, ...] = (
     Variant(
         "zero_for_unknown",
         "memory that is not measured is 0",
-        ("what_is_not_measured_is_not_zero",),
+        ("what_is_not_measured_is_not_zero", "an_allocation_raises_the_memory_of_its_device"),
         override(reference, device_memory=always_zero),
     ),
     Variant(
         "memory_in_kibibytes",
         "memory is given in KiB",
-        ("an_allocation_raises_the_memory",),
+        ("an_allocation_raises_the_memory", "memory_is_what_the_system_counts"),
         override(reference, host_memory=lambda: (reference.host_memory() or 0) // 1024),
     ),
     Variant(
@@ -520,6 +520,7 @@ def wrong_line(old: str, new: str) -> Any:
 
 
 PROGRESS, WHOLE, FINITE = "progress_says_where_it_stands", "readings_are_whole", "large_is_not_infinite"
+WITHIN = "time_within_is_the_inner_operation_s"
 NONE, FIRST_BAD = "no_gradients_have_norm_zero", "first_non_finite_is_named"
 
 LINES: tuple[tuple[str, str, tuple[str, ...], str, str], ...] = (
@@ -683,8 +684,106 @@ LINES: tuple[tuple[str, str, tuple[str, ...], str, str], ...] = (
         "folder_ignored",
         "the trace is thrown away",
         ("profile_is_kept_where_it_is_told",),
-        "            folder or temporary, tf.profiler",
-        "            temporary, tf.profiler",
+        "        tf.profiler.experimental.start(folder or temporary",
+        "        tf.profiler.experimental.start(temporary",
+    ),
+    (
+        "last_name_read",
+        "of several traces in a folder the one with the last name is read",
+        ("profile_is_kept_where_it_is_told",),
+        ", key=lambda path: path.stat().st_mtime_ns)",
+        ")",
+    ),
+    (
+        "thousands",
+        "a kB of the system is taken for 1000 bytes",
+        ("memory_is_what_the_system_counts",),
+        "(1024 * int(kibibytes)",
+        "(1000 * int(kibibytes)",
+    ),
+    (
+        "time_within_counted_twice",
+        "an operation's own time is all of its time",
+        (WITHIN,),
+        "                    owns[around[-1][1]] += negative\n",
+        "                    pass\n",
+    ),
+    (
+        "time_within_taken_from_the_outermost",
+        "the time of an operation is taken from the outermost around it, and not from the one that it is in",
+        (WITHIN,),
+        "owns[around[-1][1]] += negative",
+        "owns[around[0][1]] += negative",
+    ),
+    (
+        "ends_of_the_outermost",
+        "what has ended counts as going on until the outermost has ended",
+        (WITHIN,),
+        "while around and around[-1][0] <= begin:",
+        "while around and around[0][0] <= begin:",
+    ),
+    (
+        "half_picoseconds",
+        "the trace is read as if it counted in half picoseconds",
+        (WITHIN,),
+        "totals[name] / 1e12, owns[name] / 1e12",
+        "totals[name] / 2e12, owns[name] / 2e12",
+    ),
+    (
+        "counted_from_one",
+        "one thread more is counted than ran operations",
+        ("a_thread_is_one_line",),
+        "    lines = 0\n",
+        "    lines = 1\n",
+    ),
+    (
+        "epoch_zero_forgotten",
+        "the number of the best epoch tells whether there is one: the first, 0, counts as none",
+        (RULE, PROGRESS),
+        "state.best_epoch < 0 or",
+        "state.best_epoch <= 0 or",
+    ),
+    (
+        "patient_by_default",
+        "the default patience is ten epochs",
+        ("stopping_without_options",),
+        "        patience: int = 1,",
+        "        patience: int = 10,",
+    ),
+    (
+        "last_weights_by_default",
+        "unless told, the last weights stay",
+        ("stopping_without_options",),
+        "        restore_best_weights: bool = True,",
+        "        restore_best_weights: bool = False,",
+    ),
+    (
+        "no_tensors_are_an_error",
+        "no tensors at all are refused",
+        ("no_tensors_are_finite",),
+        "    if not tensors:\n        return None\n",
+        '    if not tensors:\n        raise ValueError("there are no tensors")\n',
+    ),
+    (
+        "probe_by_default",
+        "the probe leaves it to each layer whether it is training",
+        ("the_probe_is_not_training",),
+        "measured(y, watched(x, training=False))\n                return found",
+        "measured(y, watched(x))\n                return found",
+    ),
+    (
+        "first_input_alone",
+        "of several inputs the first alone is fed",
+        ("networks_of_any_number_of_inputs_are_watched",),
+        "keras.Model(self.model.inputs,",
+        "keras.Model(self.model.inputs[0],",
+    ),
+    (
+        "moved_since_the_last_reading",
+        "the update ratio is that of all steps since the last reading",
+        ("an_update_ratio_is_that_of_one_step",),
+        "        self._step += 1\n        if self._step % self.every == 0:",
+        "        self._step += 1\n        if self._step % self.every == 1:",
     ),
     (
         "peak_held",
@@ -705,6 +804,8 @@ LINES: tuple[tuple[str, str, tuple[str, ...], str, str], ...] = (
 SHOWN_AS = {
     "none_is_an_error": Exception,  # TensorFlow's own
     "folder_ignored": ValueError,
+    "no_tensors_are_an_error": ValueError,
+    "first_input_alone": ValueError,  # a graph that is not connected
 }
 """The exception by which a wrong line shows, where it is no AssertionError."""
 
