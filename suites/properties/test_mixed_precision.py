@@ -214,11 +214,12 @@ def test_settings_without_sense_are_refused(subject: Subject) -> None:
 
 @pytest.mark.structure
 def test_bounds_without_sense_are_refused(subject: Subject) -> None:
-    """A factor under 2, an initial scale outside of the bounds, or bounds beyond 2^126, raise ValueError."""
+    """A factor under 2, an initial scale outside of the bounds, or bounds beyond 2^-126 or 2^126: ValueError."""
     bounds: tuple[dict[str, float], ...] = (
         *({"factor": factor} for factor in (3.0, 1.0)),
         *({"initial": 4.0, "floor": 8.0}, {"initial": 8.0, "cap": 4.0}, {"floor": 3.0}),
         *({"cap": cap} for cap in (2.0**127, 3 * 2.0**20, np.inf)),
+        {"floor": 2.0**-127},
     )
     for settings in bounds:
         usual = 3.0 in settings.values()  # by which scaling is no longer exact, and most have no word against it
@@ -454,7 +455,12 @@ def test_configuration_can_be_used_again(subject: Subject) -> None:
 @example(entries=[2.0**-25, 1.5 * 2.0**-25, 2.0**-24, 0.0], scale=1.0, dtype="float16")
 @example(entries=[2.0**-40, 2.0**-39], scale=2.0**15, dtype="float16")
 @example(entries=[2.0**-40, 1.0], scale=1.0, dtype="bfloat16")
-@given(entries=EDGES, scale=st.sampled_from((1.0, 2.0**10, 2.0**15)), dtype=st.sampled_from(("float16", "bfloat16")))
+@example(entries=[0.0, 1.0], scale=2.0**-30, dtype="float16")
+@given(
+    entries=EDGES,
+    scale=st.sampled_from((2.0**-30, 1.0, 2.0**10, 2.0**15)),
+    dtype=st.sampled_from(("float16", "bfloat16")),
+)
 def test_underflow_is_counted(subject: Subject, entries: list[float], scale: float, dtype: str) -> None:
     """The fraction of nonzero entries that round to zero is right up to the edge: 2^-25 is lost, 1.5 * 2^-25 not."""
     gradient, other = np.array(entries, np.float32), np.array([[2.0**-26, -1.0, 0.0, -(2.0**-25)]], np.float32)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from suites.properties.checks import check
-from suites.properties.mixed_precision_cases import FINITE, apply, scaled, state_of, zeros
+from suites.properties.mixed_precision_cases import FINITE, INFINITE, apply, scaled, state_of, zeros
 from suites.properties.numerics import assert_equal, float64, to_numpy
 from suites.subjects import Subject
 
@@ -37,13 +37,32 @@ def test_large_finite_gradients_are_applied(subject: Subject) -> None:
 
 
 @pytest.mark.structure
-@given(exponent=st.sampled_from((0, 24, 64, 126)))
+@given(exponent=st.sampled_from((0, 24, 64, 126, -126)))
 def test_any_scale_is_undone_exactly(subject: Subject, exponent: int) -> None:
-    """Any scale that the law may reach, up to 2^126, is divided out exactly."""
-    scale, entries, weight = 2.0**exponent, np.array([1.0, -0.5, 1 + 2.0**-23]), zeros(3)
+    """Any scale that the law may reach, from 2^-126 to 2^126, is divided out exactly."""
+    scale, entries, weight = 2.0**exponent, np.array([1.0, -1.5, 1 + 2.0**-23]), zeros(3)
     settings: dict[str, Any] = {"initial": scale} | ({"cap": scale} if exponent > 24 else {})
+    settings |= {"floor": scale} if exponent < 0 else {}
     apply(scaled(subject, keras.optimizers.SGD(1.0), **settings), [(scale * entries).astype(np.float32)], [weight])
     assert_equal(weight, -entries, f"weight after gradients of {entries.tolist()} times 2^{exponent}")
+
+
+@pytest.mark.structure
+def test_law_left_to_itself(subject: Subject) -> None:
+    """Unless told, the scale begins at 2^15, doubles after 2000 finite steps, halves on overflow, from 1 to 2^24."""
+    optimizer, weight = subject.LossScaledOptimizer(keras.optimizers.SGD(1.0)), zeros(1)
+    for gradient, expected in ((FINITE, (2.0**15, 1)), (INFINITE, (2.0**14, 0))):
+        apply(optimizer, [gradient], [weight])
+        check(state_of(optimizer) == expected, f"state {state_of(optimizer)} after {gradient}, expected {expected}")
+    step, law = subject.next_state, subject.LossScale()
+    for before, finite, after in (
+        ((2.0**15, 1998), True, (2.0**15, 1999)),
+        ((2.0**15, 1999), True, (2.0**16, 0)),
+        ((2.0**24, 1999), True, (2.0**24, 0)),
+        ((1.0, 1999), False, (1.0, 0)),
+    ):
+        found = state_of(step(subject.ScaleState(*before), finite, law))
+        check(found == after, f"after {before} and a step that is {finite=}: {found}, expected {after}")
 
 
 @pytest.mark.structure

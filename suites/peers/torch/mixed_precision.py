@@ -33,9 +33,9 @@ KNOWN_DEFECTS = {
 
 @dataclass(frozen=True)
 class LossScale:
-    """What the scaler lets one choose, with torch's defaults."""
+    """What the scaler lets one choose, with the contract's defaults; torch itself begins at 2^16."""
 
-    initial: float = 2.0**16
+    initial: float = 2.0**15
     factor: float = 2.0
     growth_interval: int = 2000
 
