@@ -190,7 +190,7 @@ def _network(
     name: str,
 ) -> keras.Model:
     """Stem, stages, pooling and logits. `options` go to every block."""
-    inputs = keras.Input(input_shape, name="images")
+    inputs = keras.Input(input_shape)
     x = stem(inputs)
     for stage, (repeats, filters) in enumerate(zip(architecture.repeats, architecture.filters, strict=True), 1):
         for index in range(1, repeats + 1):

@@ -238,7 +238,7 @@ def nested() -> Callable[[], Any]:
         time.sleep(SLEEPS[0])
         return np.asarray(tf.py_function(inner, [], tf.float32))
 
-    return tf.function(lambda: tf.numpy_function(outer, [], tf.float32))  # type: ignore[no-any-return]
+    return tf.function(lambda: tf.numpy_function(outer, [], tf.float32))
 
 
 def products(size: int, count: int) -> Callable[[], Any]:

@@ -155,18 +155,24 @@ def randomise(layer: Any, seed: int, *, beta: float = 0.0, taps: int = 0) -> Non
             weight.assign(rng.integers(-8, 9, shape) / 8 + (beta if weight.name.endswith("beta") else 0))
 
 
+def blocks(subject: Subject) -> list[str]:
+    """The names of the blocks that an implementation has."""
+    found = [name for name in BLOCKS if subject.provides(name)]
+    if not found:
+        raise NotProvided(f"{subject.implementation.name} provides neither {' nor '.join(BLOCKS)}")
+    return found
+
+
 @st.composite
 def cases(draw: st.DrawFn, subject: Subject, *, same_shape: bool = False, **fixed: Any) -> Case:
     """Cases for the blocks that an implementation has; `fixed` sets fields, `same_shape` keeps x's shape."""
-    blocks = [name for name in BLOCKS if subject.provides(name)]
-    if not blocks:
-        raise NotProvided(f"{subject.implementation.name} provides neither {' nor '.join(BLOCKS)}")
+    names = blocks(subject)
 
     def choose(name: str, strategy: st.SearchStrategy[Any]) -> Any:
         return fixed[name] if name in fixed else draw(strategy, label=name)
 
     case = Case(
-        block=choose("block", st.sampled_from(blocks)),
+        block=choose("block", st.sampled_from(names)),
         filters=choose("filters", st.integers(1, 4)),
         strides=1 if same_shape else choose("strides", st.sampled_from((2, 1, 3))),
         stride_on=choose("stride_on", st.sampled_from(("3x3", "1x1"))),

@@ -1,6 +1,7 @@
 """Whole residual networks with all their options: how they are born, what they compute in, and what they refuse."""
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -106,7 +107,103 @@ def test_net_hands_zero_starts_to_every_block(subject: Subject, case: tuple[str,
         check(zeros == expected, f"{zeros} of each {kind} in {blocks} blocks start at zero, expected {expected}")
 
 
+def weights_by_name(layer: Any) -> list[tuple[str, tuple[int, ...], bool]]:
+    """Paths without the name of the layer itself, which Keras numbers; shapes; whether a weight starts at zero."""
+    return [
+        (weight.path.partition("/")[2], tuple(weight.shape), not to_numpy(weight).any()) for weight in layer.weights
+    ]
+
+
+@pytest.mark.structure
+def test_block_left_to_itself(subject: Subject) -> None:
+    """Unless told, a block is post-activated, does not stride, projects to other channels, and starts as He says."""
+    told = {"strides": 1, "preactivation": False, "shortcut": "projection", "zero_init_last": False}
+    for name in draw.blocks(subject):
+        for channels in (3, 8):
+            more = {"stride_on": "3x3"} if name == "BottleneckBlock" else {}
+            free, bound = (getattr(subject, name)(2, **options) for options in ({}, {**told, **more}))
+            for block in (free, bound):
+                block.build((None, None, None, channels))
+            found, expected = weights_by_name(free), weights_by_name(bound)
+            check(found == expected, f"{name} with defaults has the weights {found}, expected {expected}")
+            draw.randomise(bound, seed=2)
+            free.set_weights(bound.get_weights())
+            x = draw.pixels((2, 5, 4, channels), seed=2).astype("float32")
+            assert_equal(free(x), to_numpy(bound(x)), f"the output of {name} with defaults")
+
+
+@pytest.mark.structure
+@given(family=FAMILY)
+def test_net_left_to_itself(subject: Subject, family: str) -> None:
+    """Unless told, a net is the paper's: post-activated, for its data's images and classes, with its shortcuts."""
+    papers = {"cifar_resnet": (32, 10, "identity"), "imagenet_resnet": (224, 1000, "projection")}
+    size, classes, shortcut = papers[family]
+    options = {"preactivation": False, "shortcut": shortcut, "zero_init_last": False, "classes": classes}
+    make = getattr(subject, family)
+    free, bound = make(FAMILIES[family]), make(FAMILIES[family], input_shape=(size, size, 3), **options)
+    for what in ("input_shape", "output_shape"):
+        found, expected = (tuple(getattr(each, what)) for each in (free, bound))
+        check(found == expected, f"the {what} is {found}, expected {expected}")
+    found, expected = (
+        [(w.name, tuple(w.shape), not to_numpy(w).any()) for w in each.weights] for each in (free, bound)
+    )
+    check(found == expected, f"the weights are {found}, expected {expected}")
+
+
+@pytest.mark.structure
+def test_names_are_those_of_any_other_net(subject: Subject) -> None:
+    """Two nets of one kind call their layers and weights alike, so that what is asked for by name is found in both."""
+    depths = FAMILIES if subject.provides("cifar_resnet") else {"imagenet_resnet": 50}
+    for family, depth in depths.items():
+        make = functools.partial(getattr(subject, family), depth, input_shape=(32, 32, 3), dtype=subject.precision)
+        one, other = make(), make()
+        for what, names in (("weights", weight_names), ("layers", layer_names)):
+            found, expected = names(other), names(one)
+            changed = [pair for pair in zip(found, expected, strict=True) if pair[0] != pair[1]]
+            check(not changed, f"{what} of the second net and of the first: {changed[:3]}")
+            check(len(set(found)) == len(found), f"two of the {what} have one name")
+
+
+def weight_names(model: Any) -> list[str]:
+    """The paths of a net's weights."""
+    return [weight.path for weight in model.weights]
+
+
+def layer_names(model: Any) -> list[str]:
+    """The names of a net and its layers, without inputs, and without the operations in between, which are no layers."""
+    layers = (layer for layer in model.layers if isinstance(layer, keras.layers.Layer))
+    return [model.name, *(layer.name for layer in layers if not isinstance(layer, keras.layers.InputLayer))]
+
+
+@pytest.mark.structure
+def test_tables_are_the_papers(subject: Subject) -> None:
+    """The tables hold the depths that the paper names, each with the blocks and filters of its stages."""
+
+    def table(name: str) -> dict[int, tuple[Any, ...]]:
+        return {depth: (each.block, each.repeats, each.filters) for depth, each in getattr(subject, name).items()}
+
+    blocks = {depth: subject.BottleneckBlock if depth >= 50 else subject.ResidualBlock for depth in oracle.STAGES}
+    imagenet = {depth: (blocks[depth], stages, (64, 128, 256, 512)) for depth, stages in oracle.STAGES.items()}
+    cifar = {depth: (subject.ResidualBlock, 3 * ((depth - 2) // 6,), (16, 32, 64)) for depth in oracle.CIFAR_DEPTHS}
+    for name, expected in (("IMAGENET", imagenet), ("CIFAR", cifar)):
+        check(table(name) == expected, f"{name} is {table(name)}, expected {expected}")
+
+
 # What they compute in
+
+
+@pytest.mark.structure
+def test_number_of_images_is_irrelevant(subject: Subject) -> None:
+    """A block gives an image the same output among as many images as there are channels, rows or columns."""
+    for shortcut, strides in itertools.product(draw.SHORTCUTS, (1, 2)):
+        block = subject.ResidualBlock(4, strides, shortcut=shortcut, dtype=subject.precision)
+        block.build((None, None, None, 2))
+        draw.randomise(block, seed=4)
+        x = draw.pixels((5, 4, 5, 2), seed=4).astype("float32")
+        alone = [to_numpy(block(x[i : i + 1]))[0] for i in range(5)]
+        for number in (2, 4, 5):
+            found = block(x[:number])
+            assert_equal(found, np.stack(alone[:number]), f"the output of {number} images, shortcut {shortcut}")
 
 
 @given(family=FAMILY)

@@ -12,6 +12,9 @@ import keras_hub
 from suites.implementations import KnownDefect, NotProvided
 
 KNOWN_DEFECTS = {
+    "names_are_those_of_any_other_net": KnownDefect(
+        "A net and its backbone are called by numbers that Keras gives; the layers with weights have names."
+    ),
     "net_config_round_trip": KnownDefect(
         "The configuration of an ImageClassifier leaves out its `head_dtype`: the copy's head runs in the backbone's "
         "dtype.",

@@ -173,7 +173,8 @@ def imagenet_resnet(
     if preactivation or shortcut != "projection" or zero_init_last:
         raise NotProvided("torchvision's ResNets are post-activation, with projections, and start every scale at one")
     images = keras.Input(input_shape, name="images")
-    return keras.Model(images, ResNet(depth, stride_on, classes, dtype=dtype)(images))
+    name = f"resnet{depth}"
+    return keras.Model(images, ResNet(depth, stride_on, classes, dtype=dtype, name=name)(images), name=f"net_of_{name}")
 
 
 def in_order(net: Any) -> list[Any]:

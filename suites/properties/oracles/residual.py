@@ -40,6 +40,12 @@ IMAGENET = {
     152: Counts(60_192_808, 151_424, {"3x3": 11_513_626_624, "1x1": 11_282_415_616}, 4),
 }
 
+STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+"""Blocks in each stage of an ImageNet net (He et al. 2015, table 1); from depth 50 they are bottlenecks."""
+
+CIFAR_DEPTHS = (20, 32, 44, 56, 110, 1202)
+"""The depths of CIFAR nets that the paper trains (He et al. 2015, table 6)."""
+
 PREACTIVATION_STATISTICS = {50: 45_440, 101: 97_664, 152: 143_744}
 """BN statistics of keras.applications' ResNet50V2, 101V2 and 152V2; half of them is how many scales there are."""
 
