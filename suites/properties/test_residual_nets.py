@@ -142,10 +142,11 @@ def test_net_left_to_itself(subject: Subject, family: str) -> None:
     make = getattr(subject, family)
     free, bound = make(FAMILIES[family]), make(FAMILIES[family], input_shape=(size, size, 3), **options)
     for what in ("input_shape", "output_shape"):
-        found, expected = (tuple(getattr(each, what)) for each in (free, bound))
-        check(found == expected, f"the {what} is {found}, expected {expected}")
+        shape, asked = (tuple(getattr(each, what)) for each in (free, bound))
+        check(shape == asked, f"the {what} is {shape}, expected {asked}")
     found, expected = (
-        [(w.name, tuple(w.shape), not to_numpy(w).any()) for w in each.weights] for each in (free, bound)
+        [(weight.name, tuple(weight.shape), not to_numpy(weight).any()) for weight in each.weights]
+        for each in (free, bound)
     )
     check(found == expected, f"the weights are {found}, expected {expected}")
 
