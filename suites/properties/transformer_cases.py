@@ -152,13 +152,17 @@ def set_weights(layer: Any, weights: list[np.ndarray], what: str) -> None:
     layer.set_weights(weights)
 
 
-def network_of(subject: Subject, case: NetworkCase, *, policy: str = "", **options: Any) -> Any:
-    """The subject's network for a case, with the case's weights, and with dropout, of which inference shows nothing."""
+def network_of(subject: Subject, case: NetworkCase, *, policy: str = "", fresh: bool = False, **options: Any) -> Any:
+    """The subject's network for a case, with the case's weights, and with dropout, of which inference shows nothing.
+
+    Networks are kept for the next case of the same sizes, unless a fresh one is asked for.
+    """
     __tracebackhide__ = True
     name = "DecoderOnly" if case.source is None else "Transformer"
     sizes = (case.layers, case.width, case.feed_forward, case.heads, 0.5)
     options |= {"norm_first": case.norm_first, "use_bias": case.use_bias, "dtype": policy or subject.precision}
-    model = _built_network(getattr(subject, name), subject.Size, case.vocabulary, sizes, tuple(options.items()))
+    build = _built_network.__wrapped__ if fresh else _built_network
+    model = build(getattr(subject, name), subject.Size, case.vocabulary, sizes, tuple(options.items()))
     set_weights(model, case.weights, f"{name} of {case}")
     return model
 

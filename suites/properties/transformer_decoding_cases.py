@@ -65,7 +65,7 @@ class Search:
 
     def _model(self, subject: Subject) -> Any:
         positions = len(self.case.target[0]) - 1 + self.length  # the last token that is written is not read
-        options = {"max_length": max(positions, *map(len, self.case.source or ((), ())))}
+        options: dict[str, Any] = {"max_length": max(positions, *map(len, self.case.source or ((), ())))}
         return network_of(subject, self.case, policy="float32", **options)
 
     def _checked(self, tokens: Any, shape: tuple[int, ...]) -> np.ndarray:
