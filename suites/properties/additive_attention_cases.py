@@ -184,11 +184,15 @@ def attend_by_function(subject: Subject, case: Case, *, dtype: str = "", **repla
         return subject.additive_attention(**inputs, **kernels)
 
 
-def build(subject: Subject, case: Case, *, contract: bool = False, dtype: str = "") -> Any:
-    """The subject's layer, built for the sizes of a case, with the case's kernels where they fit."""
+def build(subject: Subject, case: Case, *, contract: bool = False, dtype: str = "", fresh: bool = False) -> Any:
+    """The subject's layer, built for the sizes of a case, with the case's kernels where they fit.
+
+    Layers are kept for the next case of the same sizes, unless a fresh one is asked for.
+    """
     __tracebackhide__ = True
     sizes = tuple((name, array.ndim, array.shape[-1]) for name, array in case.inputs.items() if name != "mask")
-    layer = _built(subject.AdditiveAttention, dtype or subject.precision, len(case.scale), sizes)
+    make = _built.__wrapped__ if fresh else _built
+    layer = make(subject.AdditiveAttention, dtype or subject.precision, len(case.scale), sizes)
     wanted, found = [array.shape for array in case.kernels.values()], [tuple(weight.shape) for weight in layer.weights]
     if wanted == found:
         layer.set_weights(list(case.kernels.values()))

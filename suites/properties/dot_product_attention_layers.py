@@ -96,9 +96,17 @@ def _joins(whole: tuple[int, ...], shape: tuple[int, ...]) -> bool:
 
 
 def build(
-    subject: Subject, sizes: tuple[tuple[str, int], ...], projections: Sequence[np.ndarray], policy: str, **options: Any
+    subject: Subject,
+    sizes: tuple[tuple[str, int], ...],
+    projections: Sequence[np.ndarray],
+    policy: str,
+    *,
+    fresh: bool = False,
+    **options: Any,
 ) -> Any:
     """The subject's layer for last axes of query, values and keys, with these projections.
+
+    Layers are kept for the next case of the same sizes, unless a fresh one is asked for.
 
     Raises:
         NotProvided: it is made without such an option, or has no biases, and these are not 0.
@@ -109,7 +117,8 @@ def build(
         if not offers(subject, name):
             raise NotProvided(f"MultiHeadAttention takes no `{name}`")
     heads, head = projections[1].shape
-    layer = _built(subject.MultiHeadAttention, policy, (heads, head), sizes, tuple(options.items()))
+    make = _built.__wrapped__ if fresh else _built
+    layer = make(subject.MultiHeadAttention, policy, (heads, head), sizes, tuple(options.items()))
     layout = layout_of(layer, projections)
     if not layout.bias and any(bias.any() for bias in projections[1::2]):
         raise NotProvided("MultiHeadAttention has no biases")

@@ -18,6 +18,7 @@ from suites.properties.additive_attention_cases import (
     SMALL_FULL,
     SMALL_STEPS,
     SMALL_STEPS_MASKED,
+    Case,
     as_tensor,
     build,
     call,
@@ -46,6 +47,23 @@ def test_layer_counts(subject: Subject) -> None:
     layer = build(subject, case)
     counted = [sum(math.prod(w.shape) for w in some) for some in (layer.trainable_weights, layer.non_trainable_weights)]
     check(counted == [42, 0], f"{counted} parameters, trained and not; expected 2 * 7 + 3 * 7 + 7 = 42, and 0")
+
+
+@example(case=SMALL_FULL)
+@given(case=st.just(SMALL_STEPS))
+def test_layer_keeps_nothing_of_a_call(subject: Subject, case: Case) -> None:
+    """A layer attends as one that was never called before, after calls with other numbers, lengths, and masks."""
+
+    def but(sign: int, batch: int = 2, length: int = 3) -> Case:
+        source = {"values": sign * case.values[:batch, :length]}
+        if case.keys is not None and case.mask is not None:
+            source |= {"keys": sign * case.keys[:batch, :length], "mask": case.mask[::-1][:batch, :, :length]}
+        return case.but(query=sign * case.query[:batch], **source)
+
+    used = build(subject, case, fresh=True)
+    for number, each in enumerate((case, but(-1), but(1), but(1, batch=1), but(1, length=2), case), 1):
+        alone = call(build(subject, case, fresh=True), **each.inputs)
+        assert_equal(call(used, **each.inputs), to_numpy(alone), f"the context of call {number}")
 
 
 @pytest.mark.structure

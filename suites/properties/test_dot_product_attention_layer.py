@@ -53,6 +53,23 @@ def test_layer_attends_to_a_source(subject: Subject, case: LayerCase) -> None:
     assert_within(output, truth.output, bound.output, "output of the layer")
 
 
+@example(case=CROSS)
+@given(case=st.just(SELF))
+def test_layer_keeps_nothing_of_a_call(subject: Subject, case: LayerCase) -> None:
+    """A layer attends as one that was never called before, after calls with other numbers, lengths, and masks."""
+    case = fitting(subject, case)
+
+    def signed(sign: int, batch: int = 1, length: int = 3) -> LayerCase:
+        inputs = {name: sign * np.repeat(array, batch, 0)[:, :length] for name, array in case.inputs.items()}
+        return case.but(mask=None, **inputs)
+
+    calls = (case, signed(-1), signed(1), signed(1, batch=2), signed(1, length=2), case.but(causal=True), case)
+    used = build(subject, case, fresh=True)
+    for number, each in enumerate(calls, 1):
+        alone = call(build(subject, case, fresh=True), each.inputs, **each.options)
+        assert_equal(call(used, each.inputs, **each.options), to_numpy(alone), f"the output of call {number}")
+
+
 @pytest.mark.structure
 def test_layer_may_have_no_bias(subject: Subject) -> None:
     """With `use_bias=False` the layer has four kernels, and the output of the formula without biases."""

@@ -207,6 +207,24 @@ def test_number_of_images_is_irrelevant(subject: Subject) -> None:
             assert_equal(found, np.stack(alone[:number]), f"the output of {number} images, shortcut {shortcut}")
 
 
+@given(preactivation=st.booleans())
+def test_block_keeps_nothing_of_a_call(subject: Subject, preactivation: bool) -> None:
+    """A block computes as one that was never called before, after calls with other pixels, sizes, and batches."""
+    for name, shortcut in itertools.product(draw.blocks(subject), ("identity", "projection")):
+
+        def fresh(name: str = name, shortcut: str = shortcut) -> Any:
+            options = {"preactivation": preactivation, "shortcut": shortcut, "dtype": subject.precision}
+            block = getattr(subject, name)(2, 2, **options)
+            block.build((None, None, None, 2))
+            draw.randomise(block, seed=5)
+            return block
+
+        used = fresh()
+        for number, (batch, height, width) in enumerate(((2, 5, 4), (2, 5, 4), (3, 4, 5), (1, 2, 9), (2, 5, 4)), 1):
+            x = draw.pixels((batch, height, width, 2), seed=5, salt=number).astype("float32")
+            assert_equal(used(x), to_numpy(fresh()(x)), f"the output of call {number} of {name}, {shortcut}")
+
+
 @given(family=FAMILY)
 def test_net_computes_in_its_own_policy(subject: Subject, family: str) -> None:
     """Whatever the global policy is, every layer of a net computes in the net's own, and the head in float32."""

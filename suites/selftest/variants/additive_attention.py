@@ -558,4 +558,26 @@ VARIANTS = (
         ("common_dtype_comes_out",),
         edited("result_type(query.dtype, keys.dtype, values.dtype, float)", "result_type(query.dtype, float)"),
     ),
+    Variant(
+        "first_mask_kept",
+        "a layer keeps the first mask for a source of a shape, and takes it for all that follow",
+        ("layer_keeps_nothing_of_a_call",),
+        edited(
+            "            mask,\n            query_kernel=self.query_kernel,",
+            '            self.__dict__.setdefault("kept", {}).setdefault(tuple(values.shape), mask),\n'
+            "            query_kernel=self.query_kernel,",
+        ),
+        BOTH,
+    ),
+    Variant(
+        "first_source_kept",
+        "a layer keeps the first values of a shape, as if a source were attended to for ever",
+        ("layer_keeps_nothing_of_a_call",),
+        edited(
+            "            values,\n            keys,\n            mask,\n            query_kernel=self",
+            '            self.__dict__.setdefault("kept", {}).setdefault(tuple(values.shape), values),\n'
+            "            keys,\n            mask,\n            query_kernel=self",
+        ),
+        BOTH,
+    ),
 )

@@ -112,6 +112,20 @@ def weights_in_half(own: Any, self: Any, *arguments: Any, **options: Any) -> Any
     return (found[0], ops.cast(found[1], self.compute_dtype)) if isinstance(found, tuple) else found
 
 
+def first_source_kept(own: Any, self: Any, values: Any, keys: Any = None) -> Any:
+    """What is made of a source is kept by its shape."""
+    kept = self.__dict__.setdefault("kept", {})
+    return kept.setdefault(tuple(values.shape), own(self, values, keys))
+
+
+def causal_for_ever(
+    own: Any, self: Any, query: Any, keys: Any, values: Any, mask: Any, causal: bool, *others: Any
+) -> Any:
+    """The triangle stays."""
+    self.__dict__["stays"] = causal or self.__dict__.get("stays", False)
+    return own(self, query, keys, values, mask, self.__dict__["stays"], *others)
+
+
 DROPPED = "dropout=lambda weights: self.dropout(weights, training=training),"
 
 
@@ -395,5 +409,19 @@ VARIANTS = (
         "the configuration does not say that there are no biases",
         ("a_layers_double_is_born_and_drops_alike",),
         without("use_bias"),
+    ),
+    Variant(
+        "first_keys_kept",
+        "a layer keeps keys and values of the first source of a shape, as decoders do, and takes them for any other",
+        ("layer_keeps_nothing_of_a_call",),
+        layer(project_source=first_source_kept),
+        BOTH,
+    ),
+    Variant(
+        "triangle_kept",
+        "a layer that once was causal stays so",
+        ("layer_keeps_nothing_of_a_call",),
+        layer(attend=causal_for_ever),
+        BOTH,
     ),
 )

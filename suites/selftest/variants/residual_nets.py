@@ -328,4 +328,13 @@ VARIANTS = (
         "x = layer(x, training=True)",
         "number_of_images_is_irrelevant",
     ),
+    _line(
+        "first_shortcut_kept",
+        "a block keeps what its shortcut gave for the first images of a size, and adds that to all that follow",
+        "return self._join(f, None if self.shortcut is None else self._identity(x))",
+        "kept = self.__dict__.setdefault('kept', {})\n"
+        "        return self._join(f, kept.setdefault(tuple(x.shape), self._identity(x)))",
+        "block_keeps_nothing_of_a_call",
+        precisions=BOTH,
+    ),
 )
