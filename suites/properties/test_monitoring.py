@@ -213,6 +213,7 @@ def test_a_unit_that_is_active_once_is_not_dead(subject: Subject) -> None:
 @example(case=Values((1.0, 2.0), patience=1, mode="max"))
 @example(case=Values((2.0, 1.75, 1.5, 1.25), patience=2, min_delta=0.5))
 @example(case=Values((2.0, 1.75, 1.25, 2.0), patience=2, min_delta=0.5))  # what is no improvement is not the best
+@example(case=Values((2.0, 2.5, 2.5, 3.125), patience=2, min_delta=0.5, mode="max"))  # 1/2 is no more than 1/2
 @given(case=values().filter(lambda case: case.values[0] == case.values[0]))
 def test_stopping_follows_its_rule(subject: Subject, case: Values) -> None:
     """Training stops after exactly `patience` epochs in a row without more than `min_delta` of improvement."""

@@ -256,7 +256,8 @@ def test_memory_is_what_the_system_counts(subject: Subject) -> None:
         for i in range(3)
     )
     low, high = min(before, after) - 2**18, max(before, after) + 2**18
-    check(found is None or low <= found <= high, f"{found} bytes, where the system says {before}, and then {after}")
+    check(found is not None, "the process is not said to hold anything, which the system counts")
+    check(low <= found <= high, f"{found} bytes, where the system says {before}, and then {after}")
 
 
 @pytest.mark.structure

@@ -744,6 +744,27 @@ LINES: tuple[tuple[str, str, tuple[str, ...], str, str], ...] = (
         "state.best_epoch <= 0 or",
     ),
     (
+        "half_enough_of_more",
+        "where more is better, an improvement by half of min_delta is one",
+        (RULE,),
+        'sign = 1 if mode == "min" else -1',
+        'sign = 1 if mode == "min" else -2',
+    ),
+    (
+        "unknown_to_linux",
+        "the memory that the process holds is not said, though the system counts it",
+        ("memory_is_what_the_system_counts",),
+        r'r"VmRSS:',
+        r'r"VmRss:',
+    ),
+    (
+        "no_profile_of_tensorflow",
+        "profiles are refused on TensorFlow, and on other backends read from a trace that they do not have",
+        ("profile_finds_what_dominates", "profile_fits_into_the_time"),
+        'if keras.backend.backend() != "tensorflow":',
+        'if keras.backend.backend() == "tensorflow":',
+    ),
+    (
         "patient_by_default",
         "the default patience is ten epochs",
         ("stopping_without_options",),
@@ -805,6 +826,7 @@ SHOWN_AS = {
     "none_is_an_error": Exception,  # TensorFlow's own
     "folder_ignored": ValueError,
     "no_tensors_are_an_error": ValueError,
+    "no_profile_of_tensorflow": NotImplementedError,
     "first_input_alone": ValueError,  # a graph that is not connected
 }
 """The exception by which a wrong line shows, where it is no AssertionError."""
