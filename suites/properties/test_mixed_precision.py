@@ -456,6 +456,7 @@ def test_configuration_can_be_used_again(subject: Subject) -> None:
 @example(entries=[2.0**-40, 2.0**-39], scale=2.0**15, dtype="float16")
 @example(entries=[2.0**-40, 1.0], scale=1.0, dtype="bfloat16")
 @example(entries=[0.0, 1.0], scale=2.0**-30, dtype="float16")
+@example(entries=[2.0**-134, 1.5 * 2.0**-134, 2.0**-133], scale=1.0, dtype="bfloat16")
 @given(
     entries=EDGES,
     scale=st.sampled_from((2.0**-30, 1.0, 2.0**10, 2.0**15)),

@@ -126,6 +126,13 @@ VARIANTS = (
         "not 2.0**-127 <= value",
     ),
     line(
+        "subnormals_of_bfloat16_forgotten",
+        "what lies under bfloat16's least normal number counts as lost",
+        "underflow_is_counted",
+        '"bfloat16": 2.0**-134',
+        '"bfloat16": 2.0**-127',
+    ),
+    line(
         "missing_gradient_is_one",
         "a gradient that is missing counts as 1, which a small scale loses",
         "underflow_is_counted",
