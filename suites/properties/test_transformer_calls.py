@@ -21,6 +21,7 @@ from suites.properties.transformer_cases import (
     WORDS_DEEP,
     NetworkCase,
     as_tensor,
+    make,
     network_of,
     quiet,
 )
@@ -84,6 +85,26 @@ def test_a_cache_is_left_as_it_was(subject: Subject, case: NetworkCase) -> None:
     assert_equal(again, to_numpy(found), "the logits of the same step from the same cache")
 
 
+# Unless told
+
+
+@pytest.mark.structure
+def test_blocks_and_networks_left_to_themselves(subject: Subject) -> None:
+    """Unless told, blocks and networks are the paper's: post-norm, attention without biases, dropout of 0.1."""
+    told: dict[str, Any] = {"norm_first": False, "use_bias": False}
+    x = np.array(ENCODER.x, "float32")
+    for name in ("EncoderBlock", "DecoderBlock"):
+        create = getattr(subject, name)
+        free, bound = create(2, 3), make(create, 2, 3, dropout=0.1, **told)
+        free(x), bound(x)
+        check_alike(free, bound, name)
+        free.set_weights(bound.get_weights())
+        assert_equal(free(x), to_numpy(bound(x)), f"the output of {name}, made with no options")
+    size = subject.Size(1, 4, 3, 2)
+    free, bound = subject.DecoderOnly(7, size), make(subject.DecoderOnly, 7, size, max_length=512, **told)
+    check_alike(free, bound, "DecoderOnly")
+
+
 # Whatever stands around it
 
 
@@ -121,3 +142,15 @@ def test_least_sizes_are_taken(subject: Subject) -> None:
     with quiet():
         found = subject.DecoderOnly(1, size, max_length=1)(token)
     check(tuple(found.shape) == (1, 1, 1), f"logits of one token are of shape {tuple(found.shape)}")
+
+
+def check_alike(found: Any, expected: Any, what: str) -> None:
+    """Fail unless a layer has the weights and the configuration of another, but for its name."""
+    __tracebackhide__ = True
+    shapes = [[tuple(weight.shape) for weight in each.weights] for each in (found, expected)]
+    check(shapes[0] == shapes[1], f"{what}, made with no options, has weights {shapes[0]}, expected {shapes[1]}")
+    configurations = [{**each.get_config(), "name": ""} for each in (found, expected)]
+    check(
+        configurations[0] == configurations[1],
+        f"{what}, made with no options, is {configurations[0]}, expected {configurations[1]}",
+    )

@@ -79,4 +79,27 @@ VARIANTS = (
         edited("if vocabulary < 1 or size < 1:", "if vocabulary <= 1 or size <= 1:"),
         raises=ValueError,
     ),
+    Variant(
+        "pre_norm_by_default",
+        "unless told, a block is pre-norm",
+        ("blocks_and_networks_left_to_themselves",),
+        edited(
+            "        dropout: float = 0.1,\n        norm_first: bool = False,",
+            "        dropout: float = 0.1,\n        norm_first: bool = True,",
+        ),
+    ),
+    Variant(
+        "dropout_of_a_half_by_default",
+        "unless told, a block drops half of what it adds",
+        ("blocks_and_networks_left_to_themselves",),
+        edited(
+            "        dropout: float = 0.1,\n        norm_first", "        dropout: float = 0.5,\n        norm_first"
+        ),
+    ),
+    Variant(
+        "short_by_default",
+        "unless told, a network has 256 positions",
+        ("blocks_and_networks_left_to_themselves",),
+        edited("max_length: int = 512,", "max_length: int = 256,"),
+    ),
 )
