@@ -59,7 +59,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     option = config.option
     workers = 1 if option.device == "gpu" else option.workers  # frameworks take a whole GPU for themselves
     studies = config.stash[STUDIES] = Studies(lambda: Pool(workers, option.time_limit))
-    config.add_cleanup(studies.close)
     for item in items:
         if (plan := plan_of(item)) is not None:
             study = _study(item, plan)
@@ -72,6 +71,13 @@ def _study(item: Any, plan: Plan) -> Study:
         return row_of(item, asked, **fields)
 
     return Study(plan, item.module.__name__, item.module.train, folder_of(item.config), row)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End the processes before the folder for temporary files is removed, which waits for all who may use it."""
+    if (studies := session.config.stash.get(STUDIES, None)) is not None:
+        studies.close()
 
 
 @pytest.fixture
