@@ -99,4 +99,5 @@ class Run(Model):
     lock_hash: str | None
     git: Git
     techniques: dict[str, Technique]
+    fingerprints: dict[str, str] | None = None
     sessions: list[Session]

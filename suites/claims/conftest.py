@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from suites.claims.apart import in_a_process
 from suites.claims.plan import Plan
 from suites.claims.pool import Pool
 from suites.claims.studies import Studies, Study
+from suites.claims.training import fingerprint
 from suites.implementations import implementation
 from suites.recording import LEFT, folder_of, row_of, select
 
@@ -76,8 +78,16 @@ def _study(item: Any, plan: Plan) -> Study:
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """End the processes before the folder for temporary files is removed, which waits for all who may use it."""
-    if (studies := session.config.stash.get(STUDIES, None)) is not None:
-        studies.close()
+    config = session.config
+    if (studies := config.stash.get(STUDIES, None)) is None:
+        return
+    studies.close()
+    folder, place = folder_of(config), f"{config.option.backend}/{config.option.device}"
+    if folder is not None and any(study.trained for study in studies.all):
+        known = folder.run.get("fingerprints", {})
+        if place not in known:
+            found = in_a_process(lambda: fingerprint(config.option.backend))
+            folder.write_run({**folder.run, "fingerprints": {**known, place: found}})
 
 
 @pytest.fixture

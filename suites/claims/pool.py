@@ -29,6 +29,7 @@ from benchmarks.harness.channel import die_with_parent
 from benchmarks.harness.scratch import Scratch
 from datasets.verified import DatasetError
 from suites.claims.claim import Outcome, Trial
+from suites.claims.training import be_deterministic
 from suites.implementations import NotProvided
 from suites.watch import Watch, own_frames
 
@@ -172,7 +173,7 @@ class Pool:
 
     def start(self, jobs: Sequence[Job]) -> Job:
         """Begin with one of these trials: for a process that is free, if possible one that it is prepared for."""
-        _preload(jobs[0].trial.backend)
+        preload(jobs[0].trial.backend)
         idle = [worker for worker in self.workers if worker.job is None]
         for worker in idle:
             if job := next((job for job in jobs if job.lane == worker.lane), None):
@@ -241,7 +242,7 @@ def _takes_too_much(pid: int, pids: Sequence[int]) -> str:
     return f"the machine ran out of memory, and this trial's process held most of it: {sizes[pid] / 2**30:.1f} GiB"
 
 
-def _preload(backend: str) -> None:
+def preload(backend: str) -> None:
     """Import the framework once, so that forked processes have it; nothing here touches a device."""
     if "keras" not in sys.modules:
         importlib.import_module("keras")
@@ -276,18 +277,3 @@ def attempt(train: Train, trial: Trial) -> Outcome | Failure:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         told = str(error).strip().splitlines() or [""]
         return Failure("failed", f"{type(error).__name__}: {told[0][:300]} ({frame.name}, line {frame.lineno})")
-
-
-def be_deterministic(backend: str, threads: int) -> None:
-    """Have operations give the same bits every time, on so many threads; trials share a machine, and none waits."""
-    if backend == "tensorflow":
-        import tensorflow
-
-        tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
-        tensorflow.config.threading.set_inter_op_parallelism_threads(1)
-        tensorflow.config.experimental.enable_op_determinism()
-    elif backend == "torch":
-        import torch
-
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(True)

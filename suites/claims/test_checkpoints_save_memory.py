@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from suites.claims.apart import in_a_process, peak_bytes
 from suites.claims.claim import Claim, Contrast, Metric, Outcome, Trial
-from suites.claims.memory import in_a_process, peak_bytes
 from suites.claims.trials import test_claim  # noqa: F401 - the one test function; pytest collects it here
 
 WIDTH = 64

@@ -130,6 +130,40 @@ def digest(weights: Iterable[Any]) -> str:
     return found.hexdigest()[:32]
 
 
+def fingerprint(backend: str) -> str:
+    """The digest of a small network after a few steps: where it is another, this machine computes other bits.
+
+    Computes, and so belongs into a process of its own.
+    """
+    import keras
+
+    be_deterministic(backend, threads=1)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.layers.Conv2D(8, 3, activation="relu"), keras.layers.Flatten(), keras.layers.Dense(10)]
+    )
+    model.compile(keras.optimizers.Adam(0.01), classifier_loss(), jit_compile=False)
+    generator = np.random.default_rng(0)
+    for _ in range(5):
+        model.train_on_batch(generator.normal(size=(16, 8, 8, 1)).astype("float32"), generator.integers(0, 10, 16))
+    return digest(model.get_weights())
+
+
+def be_deterministic(backend: str, threads: int) -> None:
+    """Have operations give the same bits every time, on so many threads; trials share a machine, and none waits."""
+    if backend == "tensorflow":
+        import tensorflow
+
+        tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
+        tensorflow.config.threading.set_inter_op_parallelism_threads(1)
+        tensorflow.config.experimental.enable_op_determinism()
+    elif backend == "torch":
+        import torch
+
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(True)
+
+
 def classifier_loss() -> Any:
     """The loss of logits and integer labels."""
     import keras

@@ -205,3 +205,34 @@ def trials_of(folder: Path) -> list[dict[str, Any]]:
     path = folder / "trials.jsonl"
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     return [json.loads(line) for line in lines]
+
+
+def test_a_rerun_is_told_from_another_result(tmp_path: Path) -> None:
+    """A real claim: bit-identical as it is, different where a row says otherwise, and what has changed is named.
+
+    Wrong variants: metrics alone are compared; a digest of nothing; a changed package that nobody hears of.
+    """
+    folder = tmp_path / "run"
+    claim = "suites/claims/test_he_keeps_signals_alive.py"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", claim, "--results", str(folder)]
+    done = subprocess.run([*command, "--minutes", "0.7"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    rows = trials_of(folder)[:3]
+    rows[1]["digest"] = "0" * 32
+    rows[1]["metrics"]["training_loss"] += 10.0
+    (folder / "trials.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = json.loads((folder / "run.json").read_text())
+    assert run["fingerprints"].keys() == {"tensorflow/cpu"}
+    run["environment"]["numpy"] = "0.1"
+    run["fingerprints"]["tensorflow/cpu"] = "other"
+    (folder / "run.json").write_text(json.dumps(run))
+    rerun = [sys.executable, "-m", "suites.claims.reproduce", str(folder)]
+    done = subprocess.run(rerun, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 1, done.stderr[-2000:]
+    assert "2 bit-identical, 1 different" in done.stdout or "1 different, 2 bit-identical" in done.stdout
+    assert "changed: environment, numpy: it was 0.1, and is " in done.stdout
+    assert "changed: what tensorflow computes on this cpu, bit for bit" in done.stdout
+    assert rows[1]["key"] in next(line for line in done.stdout.splitlines() if line.startswith("different"))
+    done = subprocess.run([*rerun, "zz"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no trial has a key that begins with 'zz'" in done.stderr

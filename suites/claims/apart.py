@@ -1,7 +1,7 @@
-"""How much memory something takes at most: measured in a process that has done nothing else.
+"""What is computed in a process of its own, forked from one that has touched no device, and how much memory it takes.
 
-What an allocator keeps for later would hide what the next one takes. So each measurement has a process of its own,
-forked from a trial's, which must not have touched a device: a trial that measures memory computes nothing itself.
+What an allocator keeps for later would hide what the next one takes. So each measurement of memory has a process of its
+own, and a trial that measures it computes nothing itself.
 """
 
 import gc
