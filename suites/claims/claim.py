@@ -107,7 +107,8 @@ class Claim:
         tuned_by: the metric by which rates are chosen; by default the first contrast's.
         seeds: how many at most, by scale.
         fixed: everything else that was chosen, in words, by what it is.
-        alone: whether its trials measure time, so that nothing may run beside them.
+        alone: whether its trials measure time: nothing runs beside them, and operations need not be deterministic,
+            which costs time.
     """
 
     technique: str

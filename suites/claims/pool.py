@@ -58,11 +58,18 @@ class Done:
 
 @dataclass(frozen=True)
 class Job:
-    """A trial to run: with which function, and the lane whose process may keep what it has compiled."""
+    """A trial to run.
+
+    Attributes:
+        trial, train: which, and with which function.
+        lane: whose process may keep what it has compiled.
+        alone: whether it measures time: it then has all cores, and operations are as fast as everybody has them.
+    """
 
     trial: Trial
     train: Train
     lane: Hashable
+    alone: bool = False
 
 
 class Runner(Protocol):
@@ -107,7 +114,7 @@ class Worker:
                 die_with_parent(parent)
                 self.pipe.close()
                 tempfile.tempdir = os.environ["TMPDIR"] = scratch
-                _serve(job.train, job.trial, theirs, threads, self.log.fileno())
+                _serve(job, theirs, threads, self.log.fileno())
             finally:
                 os._exit(1)
         theirs.close()
@@ -251,17 +258,18 @@ def preload(backend: str) -> None:
         gc.freeze()  # so that the collections of a forked process pass over what is here
 
 
-def _serve(train: Train, first: Trial, pipe: Connection, threads: int, log: int) -> NoReturn:
+def _serve(job: Job, pipe: Connection, threads: int, log: int) -> NoReturn:
     """In a forked process: train what comes, until nobody is there any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; pytest's process decides
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     faulthandler.enable(log)
-    be_deterministic(first.backend, threads)
+    if not job.alone:
+        be_deterministic(job.trial.backend, threads)
     with contextlib.suppress(EOFError):
         while True:
-            pipe.send_bytes(pickle.dumps(attempt(train, pickle.loads(pipe.recv_bytes()))))
+            pipe.send_bytes(pickle.dumps(attempt(job.train, pickle.loads(pipe.recv_bytes()))))
     os._exit(0)  # taking a framework down in good order takes seconds, and there is nothing to put in order
 
 

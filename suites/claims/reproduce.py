@@ -149,7 +149,10 @@ def _together(
 ) -> Iterator[tuple[Row, Verdict, str]]:
     pool = Pool(workers, limit_s=300.0)
     by_trial = {trial_of(row): row for row in rows}
-    waiting = [Job(trial, _train(module_of(row)), (module_of(row), *_lane(row))) for trial, row in by_trial.items()]
+    waiting = [
+        Job(trial, _train(module_of(row)), (module_of(row), *_lane(row)), claim_of(row).alone)
+        for trial, row in by_trial.items()
+    ]
     try:
         while waiting or pool.busy():
             while waiting and pool.free():

@@ -67,7 +67,7 @@ class Study:
     def job(self, trial: Trial) -> Job:
         """A trial as a runner takes it."""
         lane = self._module, trial.implementation.name, trial.precision, trial.arm, tuple(trial.condition.items())
-        return Job(trial, self._train, lane)
+        return Job(trial, self._train, lane, self.plan.claim.alone)
 
     def keep(self, trial: Trial, result: Outcome | Failure, seconds: float) -> None:
         """Take what became of a trial, and write its row."""
