@@ -94,6 +94,8 @@ def _rerun(lines: Sequence[Row], definition: Row, choices: Mapping[tuple[str, st
     for settings in (PUBLISHED, *([TUNED] if rates else [])):
         for budget in (STEPS, *([TIME] if _has_clock(lines, definition) else [])):
             for contrast in definition["contrasts"]:
+                if budget == TIME and not _by_time(contrast, definition):
+                    continue
                 condition = json.dumps(contrast["condition"], sort_keys=True)
                 at: dict[str, float | None] = {}
                 for side in _arms(contrast):
@@ -111,10 +113,12 @@ def _arms(contrast: Row) -> list[str]:
 
 def _has_clock(lines: Sequence[Row], definition: Row) -> bool:
     """Whether arms can be compared after equal time: two of them, by the end of a series, with a clock beside it."""
-    return any(line.get("clock") for line in lines) and any(
-        definition["metrics"][contrast["metric"]].get("last") and len(_arms(contrast)) > 1
-        for contrast in definition["contrasts"]
-    )
+    ends = any(_by_time(contrast, definition) for contrast in definition["contrasts"])
+    return ends and any(line.get("clock") for line in lines)
+
+
+def _by_time(contrast: Row, definition: Row) -> bool:
+    return bool(definition["metrics"][contrast["metric"]].get("last")) and len(_arms(contrast)) > 1
 
 
 def _contrast(
@@ -124,7 +128,7 @@ def _contrast(
     trials = {side: _trials(lines, side, condition, at[side], definition) for side in _arms(contrast)}
     arm: Mapping[int, float]
     baseline: Mapping[int, float] | float
-    if budget == TIME and metric.get("last") and len(trials) > 1:
+    if budget == TIME:
         arm, baseline = _at_equal_time(trials, contrast, metric["last"])
     else:
         values = [
@@ -140,7 +144,7 @@ def _contrast(
     verdict = Verdict.NOT_RUN if unmet else verdicts.of_contrast(gain, expected)
     return {
         **{name: contrast[name] for name in ("metric", "arm", "margin")},
-        "baseline": str(contrast["baseline"]) if len(trials) > 1 else f"{contrast['baseline']:g}, as the law says",
+        "baseline": str(contrast["baseline"]) if len(trials) > 1 else f"a fixed {contrast['baseline']:g}",
         "expects": expected.expects,
         "metric_title": metric["title"],
         "unit": metric.get("unit", "") if contrast["scale"] == "difference" else "times",

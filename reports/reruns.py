@@ -21,6 +21,7 @@ class Rerun:
 
     Attributes:
         anchor: its place on the page.
+        name: of the claim, in words.
         definition: the claim.
         title: of its technique.
         setting: how it was rerun, in words.
@@ -35,6 +36,7 @@ class Rerun:
     """
 
     anchor: str
+    name: str
     definition: Row
     title: str
     setting: str
@@ -70,6 +72,7 @@ def reruns(
         plots = claim_plots(trained, training.get(key, []), claims.headline(of_claim), definition)
         yield Rerun(
             f"claim-{number}",
+            str(key[2]).replace("_", " "),
             definition,
             title(str(key[1])),
             _setting(trials),

@@ -38,7 +38,7 @@ CLAIM = Claim(
         Contrast("forwards", "checkpointed", 1.25, "difference", margin=0.01),
     ),
     fixed={
-        "layers": f"dense, {WIDTH} wide, tanh; depths {DEPTHS}",
+        "layers": f"dense, {WIDTH} wide, tanh; {DEPTHS['quick']} of them, later {DEPTHS['standard']}",
         "times": "the least of three, alone on the machine",
     },
     alone=True,

@@ -42,7 +42,8 @@ def learn(
         draw: makes a batch.
         steps: how many.
         rate: the learning rate by step, from 0; by default the trial's own.
-        measure: further numbers at each point, of the model; the time that this takes is not counted.
+        measure: further numbers at each point, of the model. The clock does not count the time that this takes, nor
+            the first step, which compiles.
         each_step: is told how many steps have been made, from 0 before the first, and the model.
         points: of the series, at most.
 
@@ -66,7 +67,7 @@ def learn(
         batch = draw(generator)
         started = time.process_time()
         losses.append(float(model.train_on_batch(*batch)))
-        spent += time.process_time() - started
+        spent += (time.process_time() - started) * (step > 0)  # the first compiles, in some trials and not in others
         if each_step is not None:
             each_step(step + 1, model)
         lost = not math.isfinite(losses[-1])
