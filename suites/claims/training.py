@@ -50,9 +50,6 @@ def learn(
     Returns:
         The series ``training_loss``, the mean of the steps since the last point, and whatever `measure` gives.
     """
-    import keras
-
-    keras.utils.set_random_seed(trial.seed_for("weights"))
     model = _prepared(trial, build)
     generator = np.random.default_rng(trial.seed_for("order"))
     ends = {math.ceil(steps * (point + 1) / points) for point in range(points)}
@@ -94,6 +91,7 @@ def _prepared(trial: Trial, build: Build) -> Any:
     lane = _lane(trial.arm, tuple(trial.condition.items()), trial.precision, trial.implementation)
     seed = trial.seed_for("weights")
     if seed not in lane.starts:
+        keras.utils.set_random_seed(seed)  # only here: it makes TensorFlow prepare every function once more
         fresh = build(trial)
         fresh.optimizer.build(fresh.trainable_variables)
         lane.model = lane.model or fresh
