@@ -19,7 +19,7 @@ from reports.run_folder import RunFolderError, canonical_hash, now
 from suites import preflight, promises, provenance
 from suites.implementations import BACKENDS, DEVICES, PRECISIONS, SCALES, Implementation, implementation, techniques
 from suites.isolation import Isolation, default_workers, workers
-from suites.minutes import Minutes
+from suites.minutes import Minutes, in_shard
 from suites.progress import Progress
 from suites.recording import FOLDER, MEASURED, SessionFolder, folder_of
 
@@ -57,6 +57,14 @@ def an_implementation(text: str) -> Implementation:
         return implementation(technique, name)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def a_shard(text: str) -> tuple[int, int]:
+    """An option's type: ``K/N``, the K-th of N parts."""
+    part, slash, parts = text.partition("/")
+    if not (slash and part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected K/N with K from 1 to N, for example 1/3")
+    return int(part), int(parts)
 
 
 def a_contender(text: str) -> Variant:
@@ -120,6 +128,12 @@ def _add_course(group: pytest.OptionGroup) -> None:
         metavar="N",
         help="end the whole session, properties, claims, races and report, after about so many minutes: what tells "
         "most comes first, and what is left out is named (default: no limit)",
+    )
+    group.addoption(
+        "--shard",
+        type=a_shard,
+        metavar="K/N",
+        help="only the K-th of N parts of the session, for as many machines; python -m reports.merge joins them",
     )
     group.addoption("--results", metavar="DIR", help="keep the rows in this run folder, and skip those it already has")
     group.addoption("--report", action="store_true", help="at the end, write the HTML report of the run folder")
@@ -233,6 +247,16 @@ def facts(scale: str, device: str) -> dict[str, Any]:
         "git": provenance.git(),
         "techniques": {name: {"title": title, **promises.facts(name)} for name, title in techniques().items()},
     }
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
+    """Keep the shard that was asked for, of what is left when all others have chosen."""
+    yield
+    if config.option.shard is not None:
+        other = [item for item in items if not in_shard(item, *config.option.shard)]
+        config.hook.pytest_deselected(items=other)
+        items[:] = [item for item in items if item not in set(other)]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

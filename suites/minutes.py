@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from reports.run_folder import key_of
+from reports.run_folder import canonical_hash, key_of
 from suites.recording import ASKED, LEFT, command_of_all
 
 SHARES = {"property": 0.3, "trial": 0.3, "race": 0.4}
@@ -41,6 +41,16 @@ def name_of(asked: Mapping[str, Any]) -> str:
     if kind == "trial":
         return f"{asked['technique']}/{asked['claim']}"
     return f"{asked['technique']}, {asked['implementation']}, {asked['precision']}"
+
+
+def in_shard(item: pytest.Item, part: int, parts: int) -> bool:
+    """Whether an item is of a part, from 1, of a session: by its name alone, so that no part depends on another.
+
+    All contenders of a race are of one part.
+    """
+    asked = item.stash.get(ASKED, None)
+    name = name_of(asked) if asked is not None and kind_of(asked) == "race" else item.nodeid
+    return int(canonical_hash(name), 16) % parts == part - 1
 
 
 def in_order(items: Iterable[pytest.Item]) -> list[pytest.Item]:

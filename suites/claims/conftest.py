@@ -56,12 +56,17 @@ def _asked(item: pytest.Item) -> dict[str, Any] | None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the techniques that ``--implementation`` does not name, and make the studies of the others."""
+    """Leave out the techniques that ``--implementation`` does not name."""
     select(config, items, _asked)
-    option = config.option
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Make the studies of what is left, in its order."""
+    option = session.config.option
     workers = 1 if option.device == "gpu" else option.workers  # frameworks take a whole GPU for themselves
-    studies = config.stash[STUDIES] = Studies(lambda: Pool(workers, option.time_limit))
-    for item in items:
+    studies = session.config.stash[STUDIES] = Studies(lambda: Pool(workers, option.time_limit))
+    for item in session.items:
         if (plan := plan_of(item)) is not None:
             study = _study(item, plan)
             studies.all.append(study)
