@@ -84,6 +84,7 @@ PROMISES: Mapping[str, tuple[Promise, ...]] = {
         Promise(
             Kind.QUALITY,
             "A decoder that looks at every annotation of its source makes fewer errors than one that sees a summary.",
+            claim="attention_flattens_length",
             races=Races(
                 ("source-*",), TRAIN, "attention over {source} annotations", "a decoder that only sees their mean"
             ),
