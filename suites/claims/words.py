@@ -60,3 +60,18 @@ def mean_loss(targets: Any, logits: Any) -> Any:
     kept = ops.cast(targets != PAD, logits.dtype)
     losses = keras.losses.sparse_categorical_crossentropy(targets, logits, from_logits=True)
     return ops.sum(losses * kept) / ops.sum(kept)
+
+
+@functools.lru_cache(maxsize=12)
+def sentences(seed: int, longest: int, train: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Each word and how it is pronounced as one sequence for a language model: inputs, and the phones that follow.
+
+    Where a letter follows, the target is padding: nothing is to be learned there.
+    """
+    part = words(seed, longest, train, 1).train
+    rows = np.concatenate([part.graphemes, part.phones], axis=1)
+    order = np.argsort(rows == PAD, axis=1, kind="stable")  # padding comes last
+    rows = np.take_along_axis(rows, order, axis=1)
+    spelled = np.count_nonzero(part.graphemes != PAD, axis=1)[:, None]  # where `START` is
+    targets = np.where(np.arange(rows.shape[1]) > spelled, rows, PAD)
+    return rows[:, :-1], targets[:, 1:]
