@@ -13,10 +13,10 @@ import numpy as np
 
 from datasets.sequences import PAD
 from suites.claims.claim import Claim, Contrast, Metric, Outcome, Rates, Trial
+from suites.claims.pairs import SYMBOLS, mean_loss, words, wrong
 from suites.claims.recurrent import encoder_decoder
 from suites.claims.training import learn, rows_of
 from suites.claims.trials import test_claim  # noqa: F401 - the one test function; pytest collects it here
-from suites.claims.words import SYMBOLS, batch_of, mean_loss, words, wrong
 
 STEPS = {"quick": 50, "standard": 700, "paper": 50_000}
 WIDTH = {"quick": 64, "standard": 64, "paper": 512}
@@ -48,11 +48,11 @@ CLAIM = Claim(
 def train(trial: Trial) -> Outcome:
     """Learn words of all lengths, and be judged by those of one."""
     data = words(trial.seed_for("split"), *SPLIT[trial.scale])
-    lengths = np.count_nonzero(data.validation.graphemes != PAD, axis=1) - 1
+    lengths = np.count_nonzero(data.validation.source != PAD, axis=1) - 1
     at_length, short = (np.flatnonzero(lengths == each)[:500] for each in (trial.condition["letters"], SHORT))
 
     def draw(generator: np.random.Generator) -> tuple[Any, Any]:
-        return batch_of(data.train, rows_of(generator, len(data.train.phones), BATCH[trial.scale]))
+        return data.train.batch(rows_of(generator, len(data.train.target), BATCH[trial.scale]))
 
     def measure(model: Any) -> Mapping[str, float]:
         errors, kept = wrong(model, data.validation, np.concatenate([at_length, short]))

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from suites.claims.claim import Claim, Contrast, Metric, Outcome, Rates, Trial
+from suites.claims.pairs import SYMBOLS, mean_loss, spelled_out
 from suites.claims.training import learn, rows_of
 from suites.claims.trials import test_claim  # noqa: F401 - the one test function; pytest collects it here
-from suites.claims.words import SYMBOLS, mean_loss, sentences
 
 STEPS = {"standard": 1200, "paper": 100_000}
 WIDTH = {"standard": 32, "paper": 512}
@@ -48,7 +48,7 @@ CLAIM = Claim(
 def train(trial: Trial) -> Outcome:
     """One language model of words and how they are pronounced."""
     steps = STEPS[trial.scale]
-    inputs, targets = sentences(trial.seed_for("split"), *SPLIT[trial.scale])
+    inputs, targets = spelled_out(trial.seed_for("split"), *SPLIT[trial.scale])
     warm_up = steps // 8 if trial.arm.endswith("warm_up") else 1
 
     def draw(generator: np.random.Generator) -> tuple[Any, Any]:

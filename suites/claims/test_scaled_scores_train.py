@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from suites.claims.claim import Claim, Contrast, Metric, Outcome, Rates, Trial
+from suites.claims.pairs import SYMBOLS, mean_loss, words
 from suites.claims.training import learn, rows_of
 from suites.claims.trials import test_claim  # noqa: F401 - the one test function; pytest collects it here
-from suites.claims.words import SYMBOLS, batch_of, mean_loss, words
 
 STEPS = {"quick": 80, "standard": 2000}
 SPLIT = {"quick": (8, 6000, 1), "standard": (12, None, 1)}
@@ -48,11 +48,11 @@ def train(trial: Trial) -> Outcome:
     start: dict[str, float] = {}
 
     def draw(generator: np.random.Generator) -> tuple[Any, Any]:
-        return batch_of(data, rows_of(generator, len(data.phones), BATCH))
+        return data.batch(rows_of(generator, len(data.target), BATCH))
 
     def look(step: int, model: Any) -> None:
         if step == 0:
-            found = keras.Model(model.inputs, model.get_layer("attention").output[1])(batch_of(data, slice(256))[0])
+            found = keras.Model(model.inputs, model.get_layer("attention").output[1])(data.batch(slice(256))[0])
             weights = np.asarray(keras.ops.convert_to_numpy(found), np.float64)
             start.update(softmax_gradient=jacobian_norm(weights).mean(), largest_weight=weights.max(-1).mean())
 

@@ -1,0 +1,106 @@
+"""Pairs of sequences that claims learn to translate: words to sounds, and English verses to Spanish ones."""
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.pronunciation import GRAPHEMES, PHONES, SPECIAL
+from datasets.sequences import PAD
+
+SYMBOLS = SPECIAL + len(GRAPHEMES) + len(PHONES)
+"""Of letters and phones, which share one vocabulary."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """N sources (N, S), with `END`, and targets (N, T), from `START` to `END`; padding comes last."""
+
+    source: NDArray[np.int32]
+    target: NDArray[np.int32]
+
+    def batch(self, rows: Any) -> tuple[Any, Any]:
+        """Sources and targets so far; and what follows in the targets."""
+        return [self.source[rows], self.target[rows, :-1]], self.target[rows, 1:]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """To learn from, and held out; all rows are equally long, whatever the seed held out."""
+
+    train: Pairs
+    validation: Pairs
+
+
+@functools.lru_cache(maxsize=12)
+def words(seed: int, longest: int, train: int | None, validation: int) -> Parts:
+    """Words of at most so many letters and phones, phones numbered after the letters.
+
+    Words with more phones than `longest`, some of a thousand, are left out.
+    """
+    from datasets import pronunciation
+
+    parts = pronunciation.split(train=train, validation=validation, max_letters=longest, seed=seed)
+    both = ((part.graphemes, part.phones) for part in (parts.train, parts.validation))
+    return Parts(*(_fitted(*each, longest, len(GRAPHEMES)) for each in both))
+
+
+@functools.lru_cache(maxsize=6)
+def verses(seed: int, longest: int, vocabulary: int, validation: int) -> Parts:
+    """Verses of at most so many words and punctuation marks; either language has so many symbols."""
+    from datasets import verses as data
+
+    parts = data.split(most_words=longest, validation=validation, vocabulary_size=vocabulary, seed=seed)
+    both = ((part.english, part.spanish) for part in (parts.train, parts.validation))
+    return Parts(*(_fitted(*each, longest, vocabulary - data.SPECIAL) for each in both))
+
+
+def _fitted(source: Any, target: Any, longest: int, shift: int) -> Pairs:
+    """The pairs of which neither is too long, with the target's symbols behind those of the source."""
+    target = np.where(target < SPECIAL, target, target + shift)
+    sizes = longest + 1, longest + 2  # with `END`, and with `START`
+    fits = [np.count_nonzero(rows != PAD, axis=1) <= size for rows, size in zip((source, target), sizes, strict=True)]
+    kept = (rows[fits[0] & fits[1], :size] for rows, size in zip((source, target), sizes, strict=True))
+    filled = (
+        np.pad(rows, ((0, 0), (0, size - rows.shape[1]))).astype(np.int32)
+        for rows, size in zip(kept, sizes, strict=True)
+    )
+    return Pairs(*filled)
+
+
+@functools.lru_cache(maxsize=12)
+def spelled_out(seed: int, longest: int, train: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Each word and how it is pronounced as one sequence for a language model: inputs, and the phones that follow.
+
+    Where a letter follows, the target is padding: nothing is to be learned there.
+    """
+    part = words(seed, longest, train, 1).train
+    rows = np.concatenate([part.source, part.target], axis=1)
+    order = np.argsort(rows == PAD, axis=1, kind="stable")  # padding comes last
+    rows = np.take_along_axis(rows, order, axis=1)
+    start = np.count_nonzero(part.source != PAD, axis=1)[:, None]
+    targets = np.where(np.arange(rows.shape[1]) > start, rows, PAD)
+    return rows[:, :-1], targets[:, 1:]
+
+
+def wrong(model: Any, part: Pairs, rows: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Where the likeliest symbol is not the right one, given the right ones before it; and what is no padding.
+
+    A target without any wrong symbol is what greedy decoding finds, and one with a wrong symbol is not.
+    """
+    inputs, targets = part.batch(rows)
+    kept = targets != PAD
+    return (model.predict_on_batch(inputs).argmax(-1) != targets) & kept, kept
+
+
+def mean_loss(targets: Any, logits: Any) -> Any:
+    """Mean cross-entropy of all targets that are no padding."""
+    import keras
+    from keras import ops
+
+    targets = ops.cast(targets, "int32")
+    kept = ops.cast(targets != PAD, logits.dtype)
+    losses = keras.losses.sparse_categorical_crossentropy(targets, logits, from_logits=True)
+    return ops.sum(losses * kept) / ops.sum(kept)
