@@ -138,15 +138,12 @@ def changes(run: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[str]:
 
 def rerun(rows: Sequence[Row], all_rows: Sequence[Row], workers: int) -> Iterator[tuple[Row, Verdict, str]]:
     """Each row with its verdict and, where it is not identical, why."""
-    spreads = _spreads(all_rows)
     for alone in (False, True):  # nothing runs beside what measures time
         together = [row for row in rows if claim_of(row).alone is alone]
-        yield from _together(together, spreads, 1 if alone else workers)
+        yield from _together(together, all_rows, 1 if alone else workers)
 
 
-def _together(
-    rows: Sequence[Row], spreads: Mapping[tuple[Any, ...], Mapping[str, float]], workers: int
-) -> Iterator[tuple[Row, Verdict, str]]:
+def _together(rows: Sequence[Row], all_rows: Sequence[Row], workers: int) -> Iterator[tuple[Row, Verdict, str]]:
     pool = Pool(workers, limit_s=300.0)
     by_trial = {trial_of(row): row for row in rows}
     waiting = [
@@ -160,7 +157,7 @@ def _together(
                 waiting.remove(pool.start(first))
             for done in pool.wait(1.0):
                 row = by_trial[done.trial]
-                yield row, *compared(row, done.result, spreads.get(_lane(row), {}))
+                yield row, *compared(row, done.result, _spread(row, all_rows))
     finally:
         pool.close()
 
@@ -175,14 +172,15 @@ def _lane(row: Row) -> tuple[Any, ...]:
     return asked["claim"], asked["arm"], tuple(asked["condition"].items()), asked.get("rate")
 
 
-def _spreads(rows: Sequence[Row]) -> dict[tuple[Any, ...], dict[str, float]]:
-    """By arm, condition and rate: how far the seeds are from each other at most, by metric."""
-    values: dict[tuple[Any, ...], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        for name, value in row["metrics"].items():
+def _spread(row: Row, rows: Sequence[Row]) -> dict[str, float]:
+    """By metric, how far the other seeds of a trial's arm, condition and rate are from each other at most."""
+    others = [each for each in rows if _lane(each) == _lane(row) and each["key"] != row["key"]]
+    values: dict[str, list[float]] = defaultdict(list)
+    for each in others:
+        for name, value in each["metrics"].items():
             if value is not None:
-                values[_lane(row)][name].append(value)
-    return {lane: {name: max(each) - min(each) for name, each in found.items()} for lane, found in values.items()}
+                values[name].append(value)
+    return {name: max(found) - min(found) for name, found in values.items()}
 
 
 def compared(row: Row, result: Outcome | Failure, spread: Mapping[str, float]) -> tuple[Verdict, str]:
