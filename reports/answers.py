@@ -155,14 +155,19 @@ def _of_claim(promise: Row, rows: Rows, ratios: Sequence[Row]) -> Answer:
         brings = f"The claim “{telling['statement'].rstrip('.')}” {said}: {gain_words(telling)}."
     else:
         brings = f"Not known: {'no claim of it was rerun' if promise['claim'] else 'no claim tests it yet'}."
-    shown = {Verdict.REPRODUCED: True, Verdict.CONTRADICTED: False, Verdict.NO_DIFFERENCE: False}.get(verdict)
+    found = {Verdict.REPRODUCED: True, Verdict.CONTRADICTED: False, Verdict.NO_DIFFERENCE: False}.get(verdict)
+    small = found is False and SCALES[furthest] == SCALES[0]  # what shows in seconds is there; what does not, may be
+    shown = None if small else found
     answer = _with_cost(promise, ratios, shown, brings)
     if shown:
         return answer
     if not promise["claim"]:
         wanted = "training on real data with and without it, on several seeds"
         return _undecided(answer, promise, f"A claim would decide it, {wanted}; it is still to be written.", "claim")
-    return _undecided(answer, promise, "More seeds decide it." if contrasts else "Its claim decides it.", "claim")
+    decides = "More seeds decide it." if contrasts else "Its claim decides it."
+    if small:
+        decides = "Seconds of training are too short to say no: standard scale decides it."
+    return _undecided(answer, promise, decides, "claim")
 
 
 def _of_properties(promise: Row, rows: Rows, ratios: Sequence[Row]) -> Answer:

@@ -35,7 +35,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def plan_of(item: pytest.Item) -> Plan | None:
     """The claim that an item reruns, else ``None``."""
     parameters = getattr(getattr(item, "callspec", None), "params", {})
-    return parameters.get("plan")
+    plan = parameters.get("plan")
+    return plan if isinstance(plan, Plan) else None
 
 
 def _asked(item: pytest.Item) -> dict[str, Any] | None:
@@ -56,7 +57,11 @@ def _asked(item: pytest.Item) -> dict[str, Any] | None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the techniques that ``--implementation`` does not name."""
+    """Leave out claims that are not made at this scale, and the techniques that ``--implementation`` does not name."""
+    absent = {item for item in items if "plan" in getattr(item, "fixturenames", ()) and plan_of(item) is None}
+    if absent:
+        config.hook.pytest_deselected(items=list(absent))
+        items[:] = [item for item in items if item not in absent]
     select(config, items, _asked)
 
 

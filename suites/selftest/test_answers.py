@@ -140,10 +140,17 @@ def test_mixed_precision_is_answered_for_each_precision(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("gain", "expected"), [(0.5, Pays.PAYS), (0.0, Pays.NOT), (None, Pays.UNDECIDED)], ids=["kept", "broken", "unseen"]
+    ("gain", "scale", "expected"),
+    [
+        (0.5, "quick", Pays.PAYS),
+        (0.0, "standard", Pays.NOT),
+        (0.0, "quick", Pays.UNDECIDED),
+        (None, "standard", Pays.UNDECIDED),
+    ],
+    ids=["kept", "broken", "too-short", "unseen"],
 )
-def test_a_promise_of_quality(tmp_path: Path, gain: float | None, expected: Pays) -> None:
-    """Wrong variants: quality judged by time; a claim that was contradicted called undecided."""
+def test_a_promise_of_quality(tmp_path: Path, gain: float | None, scale: str, expected: Pays) -> None:
+    """Wrong variants: quality judged by time; a claim without an effect called undecided, or settled by seconds."""
     folder = folder_of(tmp_path / "run", "residual")
     for row in synthetic.trial_rows():
         if gain is None:
@@ -151,7 +158,7 @@ def test_a_promise_of_quality(tmp_path: Path, gain: float | None, expected: Pays
         arm, seed = row["asked"]["arm"], row["asked"]["seed"]
         loss = 1.0 - gain * (arm == "residual") + 0.001 * seed * (arm == "plain")
         metrics = {"loss": loss, "gradient": math.exp(5 * gain) if arm == "residual" else 1.0 + 0.001 * seed}
-        folder.append(TRIALS, row | {"metrics": metrics})
+        folder.append(TRIALS, row | {"asked": row["asked"] | {"scale": scale}, "metrics": metrics})
     entries = raced("residual", "resnet20-digits", "train", {WITH: (0.022, [100]), WITHOUT: (0.02, [100])})
     answer = answer_of(folder, entries, "residual")
     assert answer.pays is expected
@@ -173,11 +180,12 @@ def test_a_benefit_whose_cost_is_not_known_is_undecided(tmp_path: Path) -> None:
 def test_a_promise_without_a_claim_says_so(tmp_path: Path) -> None:
     """Wrong variant: a command that decides nothing."""
     planted: Planted = {WITH: (0.0412, [100]), WITHOUT: (0.02, [100])}
-    entries = raced("additive_attention", "source-16", "train", planted, {"source": 16})
-    answer = answer_of(folder_of(tmp_path / "run", "additive_attention"), entries, "additive_attention")
+    entries = raced("dot_product_attention", "length-16", "train", planted, {"length": 16})
+    folder = folder_of(tmp_path / "run", "dot_product_attention")
+    answer = answer_of(folder, entries, "dot_product_attention", "Attention")
     assert (answer.pays, answer.command) == (Pays.UNDECIDED, "")
-    assert answer.costs.startswith("Attention over 16 annotations takes 2.0")
-    assert answer.costs.endswith("] the time of a decoder that only sees their mean.")
+    assert answer.costs.startswith("Self-attention over 16 positions takes 2.0")
+    assert answer.costs.endswith("] the time of a network that sees the mean of all positions.")
     assert answer.decides.startswith("A claim would decide it")
 
 
