@@ -130,6 +130,11 @@ def _add_course(group: pytest.OptionGroup) -> None:
         "most comes first, and what is left out is named (default: no limit)",
     )
     group.addoption(
+        "--cluster",
+        metavar="ADDRESS",
+        help="train the trials of claims on a Ray cluster: its address, or auto for the one of this machine",
+    )
+    group.addoption(
         "--shard",
         type=a_shard,
         metavar="K/N",
@@ -167,6 +172,10 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--minutes {config.option.minutes:g}: expected more than 0")
     if config.option.time_limit <= 0:
         raise pytest.UsageError(f"--time-limit {config.option.time_limit:g}: expected seconds, more than 0")
+    if config.option.cluster is not None and importlib.util.find_spec("ray") is None:
+        raise pytest.UsageError(
+            "--cluster: Ray is not installed here; pip install -e '.[cluster]', or tox run -e cluster"
+        )
     if config.option.report and not config.option.results:
         raise pytest.UsageError("--report needs --results DIR: the run folder from which the report is made")
     os.environ["KERAS_BACKEND"] = config.option.backend

@@ -6,10 +6,10 @@
 
 One file per purpose: ``cpu`` and ``gpu`` run the suite, ``peers`` runs it with JAX and the libraries that it is
 compared with (PyTorch comes on top: its builds for CPUs and for CUDA share a version and differ in their hashes),
-``jax`` runs it on JAX where there is no TensorFlow, and ``dev`` holds the tools alone. A file holds for every Python
-that the project runs on, for Linux, macOS on arm64 and Windows, so that whoever installs from it need not know
-beforehand which Python that will be. It names no package index: everyone uses their own, and the hashes vouch for what
-arrives.
+``jax`` runs it on JAX where there is no TensorFlow, ``cluster`` trains on several machines, and ``dev`` holds the tools
+alone. A file holds for every Python that the project runs on, for Linux, macOS on arm64 and Windows, so that whoever
+installs from it need not know beforehand which Python that will be. It names no package index: everyone uses their own,
+and the hashes vouch for what arrives.
 """
 
 import argparse
@@ -24,7 +24,14 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PYPROJECT = HERE.parent / "pyproject.toml"
-EXTRAS = {"cpu": ("cpu",), "gpu": ("gpu",), "peers": ("cpu", "jax", "peers"), "jax": ("jax",), "dev": ("dev",)}
+EXTRAS = {
+    "cpu": ("cpu",),
+    "gpu": ("gpu",),
+    "peers": ("cpu", "jax", "peers"),
+    "jax": ("jax",),
+    "cluster": ("cpu", "cluster"),
+    "dev": ("dev",),
+}
 """The extras of ``pyproject.toml`` behind each purpose."""
 OVERRIDES = ("tensorflow-text; sys_platform == 'none'",)
 """KerasHub asks for it, uses it for tokenizers only, and it has no release for this TensorFlow."""

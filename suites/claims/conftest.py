@@ -7,7 +7,7 @@ import pytest
 
 from suites.claims.apart import in_a_process
 from suites.claims.plan import Plan
-from suites.claims.pool import Pool
+from suites.claims.pool import Pool, Runner
 from suites.claims.studies import Studies, Study
 from suites.claims.training import fingerprint
 from suites.implementations import implementation
@@ -70,7 +70,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Make the studies of what is left, in its order."""
     option = session.config.option
     workers = 1 if option.device == "gpu" else option.workers  # frameworks take a whole GPU for themselves
-    studies = session.config.stash[STUDIES] = Studies(lambda: Pool(workers, option.time_limit))
+
+    def runner() -> Runner:
+        pool = Pool(workers, option.time_limit)
+        if option.cluster is None:
+            return pool
+        from suites.claims.cluster import Cluster  # Ray takes a second, and need not be installed
+
+        return Cluster(option.cluster, pool)
+
+    studies = session.config.stash[STUDIES] = Studies(runner)
     for item in session.items:
         if (plan := plan_of(item)) is not None:
             study = _study(item, plan)

@@ -49,11 +49,12 @@ class Failure:
 
 @dataclass(frozen=True)
 class Done:
-    """A trial that has come back, after so many seconds."""
+    """A trial that has come back, after so many seconds; from which processor, where that is another machine's."""
 
     trial: Trial
     result: Outcome | Failure
     seconds: float
+    processor: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,10 @@ class Job:
 class Runner(Protocol):
     """What runs trials: processes of this machine, or a cluster."""
 
-    size: int
-    """How many trials it runs at the same time."""
+    @property
+    def size(self) -> int:
+        """How many trials it runs at the same time."""
+        ...
 
     def free(self) -> bool:
         """Whether another trial may begin now."""
@@ -164,11 +167,16 @@ class Pool:
     LOOK_S = 1.0
 
     def __init__(self, workers: int, limit_s: float) -> None:
-        self.size, self.limit_s = workers, limit_s
+        self._size, self.limit_s = workers, limit_s
         self.threads = max(1, devices.cores() // workers)
         self.workers: list[Worker] = []
         self.scratch = Scratch()
         self.looked = time.monotonic()
+
+    @property
+    def size(self) -> int:
+        """How many trials it runs at the same time."""
+        return self._size
 
     def free(self) -> bool:
         """Whether another trial may begin now."""

@@ -11,7 +11,7 @@ from typing import Any
 from reports.run_folder import TRIALS, RunFolder, key_of
 from suites.claims.claim import Outcome, Trial
 from suites.claims.plan import Plan
-from suites.claims.pool import Failure, Job, Runner, Train
+from suites.claims.pool import Done, Failure, Job, Runner, Train
 
 RowOf = Callable[..., dict[str, Any]]
 """Makes a row from what it was asked and its own fields."""
@@ -69,8 +69,9 @@ class Study:
         lane = self._module, trial.implementation.name, trial.precision, trial.arm, tuple(trial.condition.items())
         return Job(trial, self._train, lane, self.plan.claim.alone)
 
-    def keep(self, trial: Trial, result: Outcome | Failure, seconds: float) -> None:
+    def keep(self, done: Done) -> None:
         """Take what became of a trial, and write its row."""
+        trial, result = done.trial, done.result
         self.running.discard(trial)
         claim = self.plan.claim
         if isinstance(result, Outcome):
@@ -81,7 +82,7 @@ class Study:
         if isinstance(result, Outcome):
             self.done[trial] = metrics
             self.trained += 1
-            self.seconds += seconds
+            self.seconds += done.seconds
             lists = {"series": dict(result.series), "steps": result.steps, "clock": result.clock}
             fields: dict[str, Any] = {"metrics": metrics, **lists, "digest": result.digest}
         else:
@@ -92,7 +93,8 @@ class Study:
                 self.failed[trial] = result.reason
             fields = {"metrics": {}, "outcome": result.outcome, "reason": result.reason}
         if self._folder is not None:
-            fields |= {"seconds": round(seconds, 3), "definition": claim.definition(self.plan.scale)}
+            fields |= {"seconds": round(done.seconds, 3), "definition": claim.definition(self.plan.scale)}
+            fields |= {"processor": done.processor} if done.processor else {}
             self._folder.append(TRIALS, self._row_of(trial.asked(self._module), **fields))
 
 
@@ -136,7 +138,7 @@ class Studies:
                 self._by_trial[trial].running.add(trial)
                 tell(self._told(study, runner.size))
             for done in runner.wait(1.0):
-                self._by_trial[done.trial].keep(done.trial, done.result, done.seconds)
+                self._by_trial[done.trial].keep(done)
         return True
 
     def _told(self, study: Study, workers: int) -> str:

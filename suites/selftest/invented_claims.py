@@ -52,6 +52,12 @@ def train(trial: Trial) -> Outcome:
     return Outcome({}, {"loss": [loss]}, [1], [0.1], digest="d")
 
 
+def slow(trial: Trial) -> Outcome:
+    """As `train`, and takes its time."""
+    time.sleep(0.3)
+    return train(trial)
+
+
 def misbehave(trial: Trial) -> Outcome:
     """Does what a trial should not do, by its seed."""
     if trial.seed == 0:
@@ -112,4 +118,4 @@ class Folder:
         return list(self.rows)
 
 
-__all__ = ["CLAIM", "UNTUNED", "Failure", "Folder", "Here", "finish", "misbehave", "plan_of", "train"]
+__all__ = ["CLAIM", "UNTUNED", "Failure", "Folder", "Here", "finish", "misbehave", "plan_of", "slow", "train"]
