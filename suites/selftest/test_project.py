@@ -51,7 +51,7 @@ def test_the_workflow_runs_what_the_readme_promises(environment: str) -> None:
 
 
 def test_the_pins_are_there_and_up_to_date() -> None:
-    assert {path.name for path in LOCKS} == {"cpu.txt", "dev.txt", "gpu.txt", "jax.txt", "peers.txt"}
+    assert {path.name for path in LOCKS} == {"cluster.txt", "cpu.txt", "dev.txt", "gpu.txt", "jax.txt", "peers.txt"}
     check = [sys.executable, str(ROOT / "requirements" / "compile.py"), "--check"]
     run = subprocess.run(check, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
