@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from reports.plot_kinds import Curve, Curves, finite
+from reports.profiles import CONDITIONS, profile
 from reports.run_folder import Row
 from reports.words import setting, significant
 
@@ -23,7 +24,9 @@ def claim_plots(
         definition: of the claim.
     """
     yield from rate_curves(trials, definition)
-    yield from axis_curves([row for row in trials if row["purpose"] == "judge"], definition)
+    judged = [row for row in trials if row["purpose"] == "judge"]
+    yield from axis_curves(judged, definition)
+    yield from profile_curves(judged, definition)
     yield from training_curves(training, _rates(contrasts), definition)
 
 
@@ -121,6 +124,36 @@ def axis_curves(trials: Sequence[Row], definition: Row) -> Iterator[Curves]:
         described += " Every seed is a point, lines join medians."
         described += f" A cross at the top marks a seed that was not finite ({missing} in all)." if missing else ""
         yield Curves(title, described, axis, facts.get("unit") or "", curves, log_y=log_y)
+
+
+def by_condition(trials: Sequence[Row], arm: str, metric: str, definition: Row) -> dict[str, list[float]]:
+    """A metric of an arm's runs as published, by condition; missing is NaN."""
+    published = (definition.get("rates") or {}).get("published")
+    found: dict[str, list[float]] = {}
+    for row in trials:
+        if (row["purpose"], row["arm"], row["metric"], row["rate"]) == ("judge", arm, metric, published):
+            found.setdefault(row["condition"], []).append(math.nan if row["value"] is None else row["value"])
+    return found
+
+
+def profile_curves(trials: Sequence[Row], definition: Row) -> Iterator[Curves]:
+    """Of the metric of the first contrast: what share of an arm's runs, over all conditions, reaches how much."""
+    metric = definition["contrasts"][0]["metric"]
+    facts = definition["metrics"][metric]
+    runs = {arm: by_condition(trials, arm, metric, definition) for arm in _arms(trials)}
+    runs = {arm: found for arm, found in runs.items() if len(found) >= CONDITIONS}
+    finite_values = sorted(y for found in runs.values() for each in found.values() for y in each if math.isfinite(y))
+    if len(runs) < 2 or not finite_values or finite_values[0] == finite_values[-1]:
+        return
+    levels = [float(level) for level in np.linspace(finite_values[0], finite_values[-1], 40)]
+    lower = facts["better"] == "lower"
+    curves = [Curve(arm, levels, *profile(found, levels, lower)) for arm, found in runs.items()]
+    described = f"The share of runs whose {facts['title'][:1].lower()}{facts['title'][1:]} is at "
+    described += f"{'most' if lower else 'least'} so much, each condition with the same weight, as published; "
+    described += "bands from a bootstrap within conditions."
+    yield Curves(
+        "How many runs reach how much", described, facts.get("unit") or facts["title"], "share", curves, bands=True
+    )
 
 
 def _wide(values: Sequence[float]) -> bool:

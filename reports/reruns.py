@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from reports import claims, words
-from reports.claim_figures import claim_plots
+from reports.claim_figures import by_condition, claim_plots
 from reports.gains import gain_words
 from reports.groups import grouped
 from reports.plot_kinds import Plot
+from reports.profiles import improvement
 from reports.run_folder import Row
 
 Drawn = Sequence[tuple[Plot, Markup]]
@@ -30,6 +31,7 @@ class Rerun:
         disagrees: whether the two differ.
         contrasts: all of them, with ``words`` for the gain.
         tuning: one row per arm that was tuned.
+        improves: over all conditions, how often a run of the arm is better; empty where there is one condition.
         absent: why it was not run; empty where it was.
         failed: how many trials failed.
         plots: as SVG.
@@ -45,6 +47,7 @@ class Rerun:
     disagrees: bool
     contrasts: Sequence[Row]
     tuning: Sequence[Row]
+    improves: str
     absent: str
     failed: int
     plots: Drawn
@@ -81,10 +84,31 @@ def reruns(
             claims.disagree(of_claim),
             of_claim,
             tuning.get(key, []),
+            _improves(trained, definition),
             next((row["reason"] for row in trials if row["outcome"] == "not run"), "") if not trained else "",
             len({row["key"] for row in trials if row["outcome"] == "failed"}),
             draw(plots),
         )
+
+
+def _improves(trials: Sequence[Row], definition: Row) -> str:
+    """How often a run of the first contrast's arm is better than one of its baseline, over all conditions."""
+    contrast = definition["contrasts"][0]
+    if not isinstance(contrast["baseline"], str):
+        return ""
+    arm, baseline = (
+        by_condition(trials, contrast[side], contrast["metric"], definition) for side in ("arm", "baseline")
+    )
+    facts = definition["metrics"][contrast["metric"]]
+    found = improvement(arm, baseline, facts["better"] == "lower")
+    if found is None:
+        return ""
+    ends = f"[{words.percent(found.low)}, {words.percent(found.high)}]"
+    return (
+        f"Over {found.conditions} conditions, as published, a run of {contrast['arm']} is better than one of "
+        f"{contrast['baseline']} in {facts['title'][:1].lower()}{facts['title'][1:]} with a probability of "
+        f"{words.percent(found.share)} {ends}."
+    )
 
 
 def _setting(trials: Sequence[Row]) -> str:
