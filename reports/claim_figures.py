@@ -49,7 +49,7 @@ def rate_curves(trials: Sequence[Row], definition: Row) -> Iterator[Curves]:
             and row["value"] is not None
         ]
         curves = []
-        for arm in _arms(rows):
+        for arm in _arms(rows, definition):
             points: dict[float, list[float]] = {}
             for row in rows:
                 if row["arm"] == arm:
@@ -87,7 +87,7 @@ def training_curves(
         lost = list(dict.fromkeys(row["arm"] for row in here if row["series"] == name and row["unusable"]))
         for by, x_title in (("step", "step"), ("clock", "seconds of processor time")):
             timed = [row for row in rows if row[by] is not None]
-            curves = [_course([row for row in timed if row["arm"] == arm], arm, by) for arm in _arms(timed)]
+            curves = [_course([row for row in timed if row["arm"] == arm], arm, by) for arm in _arms(timed, definition)]
             if not curves or max(len(curve.x) for curve in curves) < 2:
                 continue
             low, high = min(row["low"] for row in timed), max(row["high"] for row in timed)
@@ -113,7 +113,9 @@ def axis_curves(trials: Sequence[Row], definition: Row) -> Iterator[Curves]:
     published = [row for row in trials if row["rate"] == rates.get("published")]
     for metric, facts in definition["metrics"].items():
         rows = [row for row in published if row["metric"] == metric and axis in json.loads(row["condition"])]
-        curves = [finite(_arm([row for row in rows if row["arm"] == arm], arm, axis)) for arm in _arms(rows)]
+        curves = [
+            finite(_arm([row for row in rows if row["arm"] == arm], arm, axis)) for arm in _arms(rows, definition)
+        ]
         if not any(curve.x for curve in curves):
             continue
         values = [y for curve in curves for _, y in curve.observations]
@@ -140,7 +142,7 @@ def profile_curves(trials: Sequence[Row], definition: Row) -> Iterator[Curves]:
     """Of the metric of the first contrast: what share of an arm's runs, over all conditions, reaches how much."""
     metric = definition["contrasts"][0]["metric"]
     facts = definition["metrics"][metric]
-    runs = {arm: by_condition(trials, arm, metric, definition) for arm in _arms(trials)}
+    runs = {arm: by_condition(trials, arm, metric, definition) for arm in _arms(trials, definition)}
     runs = {arm: found for arm, found in runs.items() if len(found) >= CONDITIONS}
     finite_values = sorted(y for found in runs.values() for each in found.values() for y in each if math.isfinite(y))
     if len(runs) < 2 or not finite_values or finite_values[0] == finite_values[-1]:
@@ -165,8 +167,11 @@ def _first_upper(title: str) -> str:
     return title[:1].upper() + title[1:]
 
 
-def _arms(rows: Sequence[Row]) -> list[str]:
-    return list(dict.fromkeys(row["arm"] for row in rows))
+def _arms(rows: Sequence[Row], definition: Row) -> list[str]:
+    """The arms in the order in which the claim names them, so that each has one colour in all plots."""
+    found = dict.fromkeys(row["arm"] for row in rows)
+    order = [*(definition.get("arms") or {})]
+    return sorted(found, key=lambda arm: order.index(arm) if arm in order else len(order))
 
 
 def _arm(rows: Sequence[Row], name: str, axis: str) -> Curve:
