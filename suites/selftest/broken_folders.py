@@ -72,6 +72,9 @@ def whole_folder(path: Path) -> RunFolder:
         folder.append(PROPERTIES, row | {"examples": 10, "discarded": 1, "worst_error": 0.25})
     for row in trial_rows(seeds=2):
         folder.append(TRIALS, row)
+        for rate in (0.1, 0.3) if row["asked"]["condition"] == {"depth": 44} else ():
+            for purpose in ("judge", "tune"):
+                folder.append(TRIALS, _tuned(row, rate, purpose))
     times = {(name, "float32"): 0.02 for name in ("reference", "again", "keras", "without")} | {
         ("reference", "mixed_float16"): 0.01,
         ("reference", "float32", "threads=1"): 0.03,
@@ -93,6 +96,32 @@ def whole_folder(path: Path) -> RunFolder:
     failure = failure_row() | {"rounds": [{"heat": 0, "block": 0, "seconds": 0.1, "joules": None}]}
     folder.write_timings({"benchmarks": entries, "failures": [failure], "races": races.conditions(entries)})
     return folder
+
+
+def _tuned(row: Row, rate: float, purpose: str) -> Row:
+    """A trial of a claim that tunes, of which each field occurs."""
+    points = len(row["series"]["training_loss"])
+    definition = row["definition"] | {
+        "arms": {"plain": "no shortcuts", "residual": "shortcuts"},
+        "rates": {"published": 0.1, "grid": [0.1, 0.3]},
+        "tuned_by": "loss",
+        "fixed": {"batch": "64"},
+        "least_seeds": 2,
+    }
+    law = definition["contrasts"][0] | {"baseline": 0.5, "expects": "equal"}
+    definition["contrasts"] = [*definition["contrasts"], law]
+    definition["metrics"] = definition["metrics"] | {"training_loss": {"title": "t", "better": "lower", "last": 2}}
+    return row | {
+        "asked": row["asked"] | {"claim": "tuned", "rate": rate, "purpose": purpose},
+        "metrics": row["metrics"] | {"training_loss": 0.5},
+        "steps": list(range(1, points + 1)),
+        "clock": [0.1 * step for step in range(points)],
+        "digest": "d",
+        "outcome": "trained",
+        "reason": "",
+        "processor": "Invented",
+        "definition": definition,
+    }
 
 
 def damages(folder: Path) -> Iterator[Damage]:
