@@ -4,7 +4,7 @@ import functools
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,8 @@ Batch = tuple[Any, Any]
 Build = Callable[[Trial], Any]
 Draw = Callable[[np.random.Generator], Batch]
 """Makes one batch, inputs and targets."""
+Update = Callable[[Any, Any, Any], float]
+"""Takes one step of a model by a batch's inputs and targets, and gives the loss before it."""
 
 
 def learn(
@@ -30,6 +32,7 @@ def learn(
     rate: Callable[[int], float] | None = None,
     measure: Callable[[Any], Mapping[str, float]] | None = None,
     each_step: Callable[[int, Any], None] | None = None,
+    update: Update | None = None,
     points: int = POINTS,
 ) -> Outcome:
     """Train a model for so many steps.
@@ -45,12 +48,13 @@ def learn(
         measure: further numbers at each point, of the model. The clock does not count the time that this takes, nor
             the first step, which compiles.
         each_step: is told how many steps have been made, from 0 before the first, and the model.
+        update: how the model learns from a batch; by default by `train_on_batch`.
         points: of the series, at most.
 
     Returns:
         The series ``training_loss``, the mean of the steps since the last point, and whatever `measure` gives.
     """
-    model = _prepared(trial, build)
+    model = prepared(trial, build)
     generator = np.random.default_rng(trial.seed_for("order"))
     ends = {math.ceil(steps * (point + 1) / points) for point in range(points)}
     series: dict[str, list[float]] = {"training_loss": []}
@@ -63,7 +67,7 @@ def learn(
             model.optimizer.learning_rate.assign(now)
         batch = draw(generator)
         started = time.process_time()
-        losses.append(float(model.train_on_batch(*batch)))
+        losses.append(float(update(model, *batch) if update else model.train_on_batch(*batch)))
         spent += (time.process_time() - started) * (step > 0)  # the first compiles, in some trials and not in others
         if each_step is not None:
             each_step(step + 1, model)
@@ -80,7 +84,7 @@ def learn(
     return Outcome({}, series, at, clock, digest(model.get_weights()))
 
 
-def _prepared(trial: Trial, build: Build) -> Any:
+def prepared(trial: Trial, build: Build) -> Any:
     """The compiled model of a trial's arm and condition, as it is at the start by the trial's seed.
 
     Building and tracing a network can take longer than training it for a few steps, so it is kept from seed to seed,
@@ -191,3 +195,12 @@ def error_rate(model: Any, inputs: Any, labels: Any) -> float:
 
     logits = keras.ops.convert_to_numpy(model(inputs, training=False))  # (N, classes)
     return float(np.mean(logits.argmax(-1) != labels))
+
+
+def dense_network(shape: tuple[int, ...], widths: Sequence[int], dtype: str) -> Any:
+    """From images to ten float32 logits: rectified dense layers of these widths, He's weights in front of each."""
+    import keras
+    from keras import layers
+
+    hidden = [layers.Dense(width, "relu", kernel_initializer="he_normal", dtype=dtype) for width in widths]
+    return keras.Sequential([keras.Input(shape), layers.Flatten(dtype=dtype), *hidden, layers.Dense(10, dtype="float32")])
