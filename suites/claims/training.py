@@ -197,6 +197,11 @@ def error_rate(model: Any, inputs: Any, labels: Any) -> float:
     return float(np.mean(logits.argmax(-1) != labels))
 
 
+def validation_error(part: Any) -> Callable[[Any], Mapping[str, float]]:
+    """Measures the error rate of a model on images that it does not learn from, for `learn`."""
+    return lambda model: {"validation_error": error_rate(model, part.images, part.labels)}
+
+
 def dense_network(shape: tuple[int, ...], widths: Sequence[int], dtype: str) -> Any:
     """From images to ten float32 logits: rectified dense layers of these widths, He's weights in front of each."""
     import keras
