@@ -143,6 +143,7 @@ PROMISES: Mapping[str, tuple[Promise, ...]] = {
         Promise(
             Kind.QUALITY,
             "A network that sees the easy examples first learns faster or better.",
+            claim="easy_first_helps",
             races=Races(
                 ("digits", "words"),
                 ("numpy", "tf_data", "py_dataset"),
@@ -189,6 +190,7 @@ PROMISES: Mapping[str, tuple[Promise, ...]] = {
             Kind.QUALITY,
             "A warm-up and a falling rate train better than a constant rate.",
             label="Schedule",
+            claim="schedules_beat_a_constant_rate",
             races=Races(("schedule",), TRAIN, "a training step with a schedule", "one at a constant rate"),
         ),
         Promise(

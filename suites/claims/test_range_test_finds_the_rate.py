@@ -23,7 +23,10 @@ CLAIM = Claim(
     technique="schedules",
     statement="A range test suggests a rate within a factor of two of the best one, and training at it ends as well.",
     source="Smith 2015, arXiv:1506.01186, section 3.3",
-    arms={"range_test": "the rate that a range test suggests", "tuned": "the best of ten rates, tried on the same data"},
+    arms={
+        "range_test": "the rate that a range test suggests",
+        "tuned": "the best of ten rates, all tried",
+    },
     axis="batch",
     values={"quick": (64,), "standard": (16, 64, 256)},
     metrics={

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from suites.claims.claim import Claim, Contrast, Metric, Outcome, Trial
+from suites.claims.claim import Claim, Contrast, Metric, Outcome, Trial, end_of
 from suites.claims.training import classifier_loss, dense_network, draw_from, learn
 from suites.claims.trials import test_claim  # noqa: F401 - the one test function; pytest collects it here
 
-BATCH, WIDTH, MOMENTUM = 128, 64, 0.9
+BATCH, WIDTH, MOMENTUM, LAST = 128, 64, 0.9, 4
 STEPS = {"quick": 160, "standard": 600}
 RATES = tuple(2.0 ** (power / 2) for power in range(-14, 7))
 """From 1/128 to 8, each sqrt(2) times the one before."""
@@ -30,7 +30,7 @@ CLAIM = Claim(
     values={"quick": (8,), "standard": (2, 4, 8, 16)},
     metrics={
         "largest_stable_rate": Metric("Largest rate that trains", "", "higher"),
-        "training_loss": Metric("Training loss at the end, at that rate", "nat", "lower", last=4),
+        "training_loss": Metric("Training loss at the end, at that rate", "nat", "lower", last=LAST),
     },
     contrasts=(Contrast("largest_stable_rate", "warm_up", "constant", "ratio", margin=1.5),),
     fixed={
@@ -60,7 +60,9 @@ def train(trial: Trial) -> Outcome:
         return learn(trial, build, draw, steps, rate=lambda step: float(rates[step]))
 
     def stable(number: int) -> bool:
-        return at(number).complete({"training_loss": CLAIM.metrics["training_loss"]})["training_loss"] < math.log(10) / 2
+        return (
+            at(number).complete({"training_loss": CLAIM.metrics["training_loss"]})["training_loss"] < math.log(10) / 2
+        )
 
     low, high = 0, len(RATES)  # the first is taken to be stable, and what comes after the last not
     while high - low > 1:

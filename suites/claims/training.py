@@ -208,4 +208,6 @@ def dense_network(shape: tuple[int, ...], widths: Sequence[int], dtype: str) -> 
     from keras import layers
 
     hidden = [layers.Dense(width, "relu", kernel_initializer="he_normal", dtype=dtype) for width in widths]
-    return keras.Sequential([keras.Input(shape), layers.Flatten(dtype=dtype), *hidden, layers.Dense(10, dtype="float32")])
+    return keras.Sequential(
+        [keras.Input(shape), layers.Flatten(dtype=dtype), *hidden, layers.Dense(10, dtype="float32")]
+    )
