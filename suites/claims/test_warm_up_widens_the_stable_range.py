@@ -60,9 +60,7 @@ def train(trial: Trial) -> Outcome:
         return learn(trial, build, draw, steps, rate=lambda step: float(rates[step]))
 
     def stable(number: int) -> bool:
-        return (
-            at(number).complete({"training_loss": CLAIM.metrics["training_loss"]})["training_loss"] < math.log(10) / 2
-        )
+        return end_of(at(number).series["training_loss"], LAST) < math.log(10) / 2
 
     low, high = 0, len(RATES)  # the first is taken to be stable, and what comes after the last not
     while high - low > 1:
