@@ -107,6 +107,7 @@ class Claim:
         tuned_by: the metric by which rates are chosen; by default the first contrast's.
         seeds: how many at most, by scale.
         fixed: everything else that was chosen, in words, by what it is.
+        exact: whether a seed gives the same bits each time; not so where time or memory is measured.
         alone: whether its trials measure time: nothing runs beside them, and operations need not be deterministic,
             which costs time.
     """
@@ -123,6 +124,7 @@ class Claim:
     tuned_by: str = ""
     seeds: Mapping[str, int] = field(default_factory=lambda: {"quick": LEAST, "standard": 12, "paper": 12})
     fixed: Mapping[str, str] = field(default_factory=dict)
+    exact: bool = True
     alone: bool = False
 
     def at(self, contrast: Contrast, scale: str) -> int:

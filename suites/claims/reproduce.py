@@ -4,6 +4,7 @@ Example: ``tox run -e reproduce -- results/quick`` reruns all trials of a folder
 
 - *bit-identical*: the digest of its weights and all its metrics are what they were;
 - *within noise*: no metric has moved by what matters to the claim, or by more than its seeds differ, twice over;
+- *measured again*: it has, and its claim measures time or memory, which no run repeats;
 - *different*.
 
 What has changed since is named first: packages, the processor, the sources; and whether this machine computes the same
@@ -29,7 +30,7 @@ from suites.claims.training import fingerprint
 from suites.implementations import implementation
 from suites.isolation import default_workers
 
-Verdict = Literal["bit-identical", "within noise", "different", "not run"]
+Verdict = Literal["bit-identical", "within noise", "measured again", "different", "not run"]
 
 IDENTICAL: Verdict = "bit-identical"
 NOISE = 2.0
@@ -202,7 +203,8 @@ def compared(row: Row, result: Outcome | Failure, spread: Mapping[str, float]) -
         abs(value - before.get(name, math.nan)) <= max(NOISE * spread.get(name, 0.0), matters.get(name, 0.0))
         for name, value in metrics.items()
     )
-    return ("within noise" if within else "different"), "; ".join(moved) or "the weights at the end"
+    beyond: Verdict = "different" if claim.exact else "measured again"
+    return ("within noise" if within else beyond), "; ".join(moved) or "the weights at the end"
 
 
 if __name__ == "__main__":

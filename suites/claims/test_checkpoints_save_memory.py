@@ -42,6 +42,7 @@ CLAIM = Claim(
         "times": "the least of three, alone on the machine",
     },
     alone=True,
+    exact=False,
 )
 
 

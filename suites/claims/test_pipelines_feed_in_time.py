@@ -31,6 +31,7 @@ CLAIM = Claim(
     ),
     fixed={"data": "digits, enlarged to 64x64, moved and noisy", "batch": str(BATCH), "step": f"{STEP_S} s, idle"},
     alone=True,
+    exact=False,
 )
 
 

@@ -85,7 +85,8 @@ def build(trial: Trial) -> Any:
             return ops.squeeze(found, 2), weights
 
     def embedded(tokens: Any) -> Any:
-        places = layers.Embedding(longest + 1, WIDTH, **one)(ops.arange(longest + 1)[None])
+        positions = ops.cumsum(ops.ones_like(tokens), axis=1) - 1  # of the tokens: a constant would be no input
+        places = layers.Embedding(longest + 1, WIDTH, **one)(positions)
         x = layers.Embedding(SYMBOLS, WIDTH, **one)(tokens) + places
         return layers.LayerNormalization(**one)(x)  # so that queries and keys have variance 1
 

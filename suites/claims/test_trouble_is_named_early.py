@@ -62,9 +62,20 @@ def train(trial: Trial) -> Outcome:
     model = keras.Sequential(layers)
     model.compile(keras.optimizers.Adam(RATE), classifier_loss(), jit_compile=False)
     watch = trial.implementation.load().Monitor(data.validation.images, data.validation.labels, every=EVERY)
-    for arm, part in (("healthy", slice(0, begins * BATCH)), (trial.arm, slice(begins * BATCH, None))):
-        plant(arm, model, dense[1])
-        model.fit(images[part], data.train.labels[rows][part], BATCH, shuffle=False, verbose=0, callbacks=[watch])
+    labels, options = data.train.labels[rows], {"batch_size": BATCH, "shuffle": False, "verbose": 0}
+    if trial.arm == "frozen layer":  # which has to be compiled anew
+        model.fit(images[: begins * BATCH], labels[: begins * BATCH], callbacks=[watch], **options)
+        dense[1].trainable = False
+        model.compile(keras.optimizers.Adam(RATE), classifier_loss(), jit_compile=False)
+        model.fit(images[begins * BATCH :], labels[begins * BATCH :], callbacks=[watch], **options)
+    else:
+
+        def begin(batch: int, logs: Any) -> None:  # noqa: ARG001 - Keras names them
+            if batch + 1 == begins:
+                plant(trial.arm, model, dense[1])
+
+        lambdas = keras.callbacks.LambdaCallback(on_train_batch_end=begin)
+        model.fit(images, labels, callbacks=[watch, lambdas], **options)
     before, after = watch.readings[: begins // EVERY], watch.readings[begins // EVERY :]
     flags = [*flagged(before, after)]
     if trial.arm == "healthy":
@@ -82,9 +93,6 @@ def plant(fault: str, model: Any, layer: Any) -> None:
         model.optimizer.learning_rate.assign(100 * RATE)
     elif fault == "exploding gradient":
         layer.kernel.assign(10 * layer.kernel)
-    elif fault == "frozen layer":  # which has to be compiled anew
-        layer.trainable = False
-        model.compile(model.optimizer.__class__(RATE), classifier_loss(), jit_compile=False)
 
 
 def flagged(before: Sequence[Any], after: Sequence[Any]) -> Iterator[bool]:
