@@ -9,6 +9,7 @@ import contextlib
 import faulthandler
 import gc
 import importlib
+import itertools
 import multiprocessing
 import os
 import pickle
@@ -272,6 +273,7 @@ def _serve(job: Job, pipe: Connection, threads: int, log: int) -> NoReturn:
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
+    _let_go({0, 1, 2, log, pipe.fileno()})
     faulthandler.enable(log)
     if not job.alone:
         be_deterministic(job.trial.backend, threads)
@@ -279,6 +281,13 @@ def _serve(job: Job, pipe: Connection, threads: int, log: int) -> NoReturn:
         while True:
             pipe.send_bytes(pickle.dumps(attempt(job.train, pickle.loads(pipe.recv_bytes()))))
     os._exit(0)  # taking a framework down in good order takes seconds, and there is nothing to put in order
+
+
+def _let_go(kept: set[int]) -> None:
+    """Close what was inherited: others wait for the end of pipes that this process would hold open."""
+    for low, high in itertools.pairwise([*sorted(kept), 1 << 16]):
+        if high > low + 1:  # of none, some releases of Python close all there are
+            os.closerange(low + 1, high)
 
 
 def attempt(train: Train, trial: Trial) -> Outcome | Failure:

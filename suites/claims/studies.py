@@ -126,8 +126,13 @@ class Studies:
         Returns:
             Whether the study came to its end.
         """
-        if study.is_over():
-            return True
+        try:
+            return study.is_over() or self._run(study, until, by_stage, tell)
+        finally:
+            if study is self.all[-1] or all(each.is_over() for each in self.all):
+                self.close()  # what comes after is perhaps timed, and these would hold gigabytes meanwhile
+
+    def _run(self, study: Study, until: Callable[[], float], by_stage: bool, tell: Callable[[str], None]) -> bool:
         runner = self._runner = self._runner or self._make_runner()
         while not study.is_over():
             late = time.monotonic() > until()
@@ -168,3 +173,4 @@ class Studies:
         """End whatever is under way."""
         if self._runner is not None:
             self._runner.close()
+            self._runner = None

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -198,6 +199,21 @@ def test_a_session_killed_at_any_moment_loses_no_finished_trial(tmp_path: Path) 
     assert len(set(keys[0])) == len(keys[0])
     assert set(keys[0]) == set(keys[1])
     assert tables.read([folder])["claims"]["verdict"].unique().tolist() == ["reproduced"]
+
+
+@pytest.mark.isolated("pool")
+def test_a_process_that_waits_for_trials_holds_nothing_of_others() -> None:
+    """Wrong variant: it inherits the pipes of others, who wait for their end, and whoever closes one hangs."""
+    ours, theirs = os.pipe()
+    pool = Pool(1, limit_s=60.0)
+    trial = plan_of(UNTUNED).wanted({})[0][1]
+    pool.start([Job(trial, train, ("lane",))])
+    while pool.busy():
+        pool.wait(1.0)
+    os.close(theirs)
+    assert select.select([ours], [], [], 10.0)[0], "somebody else holds the other end"
+    assert os.read(ours, 1) == b""
+    pool.close()
 
 
 def trials_of(folder: Path) -> list[dict[str, Any]]:
