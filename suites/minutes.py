@@ -139,13 +139,15 @@ class Minutes:
                 self._longest_race_s = max(self._longest_race_s, time.monotonic() - started)
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
         """Leave out what there is no time for; what runs in a process of its own, is left out there."""
         isolation = self.config.pluginmanager.get_plugin("touchstone-isolation")
         if (isolation is not None and item in isolation.place) or not self.over(item):
             return None
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         self.leave_out(item)
+        # The item before has left set up what this one would have shared with it, and the next one may not.
+        item.session._setupstate.teardown_exact(nextitem)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
 

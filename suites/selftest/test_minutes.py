@@ -107,6 +107,22 @@ def test_a_race_is_begun_only_if_it_may_end_in_time_and_then_is_over_for_nobody(
     assert not clock.over(second, end - 41)
 
 
+def test_an_item_that_is_left_out_takes_down_what_the_one_before_had_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong variant: the next item, of another file, finds the setup of a file that is through, and fails."""
+    first, following = race("a", "first"), race("b", "first")
+    clock = Clock(monkeypatch, [first, following])
+    torn: list[Any] = []
+    hooks = SimpleNamespace(pytest_runtest_logstart=lambda **_: None, pytest_runtest_logfinish=lambda **_: None)
+    state = SimpleNamespace(_setupstate=SimpleNamespace(teardown_exact=torn.append))
+    vars(first).update(ihook=hooks, session=state, nodeid="n", location=("f", 1, "n"))
+    config: Any = clock.plugin.config
+    config.pluginmanager = SimpleNamespace(get_plugin=lambda _: None)
+    config.hook = SimpleNamespace(pytest_deselected=lambda items: None)  # noqa: ARG005
+    clock.now = clock.plugin.end + 1
+    assert clock.plugin.pytest_runtest_protocol(first, following)
+    assert torn == [following]
+
+
 def session(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", *arguments, "--results", str(folder)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=500)
