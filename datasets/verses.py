@@ -217,31 +217,13 @@ def split(
         DatasetError: if the file is missing or altered.
         ValueError: if there are fewer verses than asked for, or no place in the vocabularies.
     """
-    group_of = {book: group for group in ALWAYS_TRAINED_ON + HELD_OUT_WHOLE for book in group}
     short = [
         verse
         for verse in (load() if verses is None else verses)
         if max(len(verse.english.split()), len(verse.spanish.split())) <= most_words
     ]
-    homes: dict[tuple[str, ...], set[tuple[str, ...]]] = defaultdict(set)
-    for verse in short:
-        for run in runs(verse.english) | runs(verse.spanish):
-            homes[run].add(group_of[verse.book])
-
     generator = np.random.default_rng(seed)
-    drawn: set[tuple[str, ...]] = set()
-    held_out: list[Verse] = []
-    for i in generator.permutation(len(HELD_OUT_WHOLE)):
-        if len(held_out) >= validation:
-            break
-        drawn.add(HELD_OUT_WHOLE[i])
-        held_out = [
-            verse
-            for verse in short
-            if group_of[verse.book] in drawn
-            and all(homes[run] <= drawn for run in runs(verse.english) | runs(verse.spanish))
-        ]
-    rest = [verse for verse in short if group_of[verse.book] not in drawn]
+    held_out, rest = _by_books(short, validation, generator)
     wanted = 1 if train is None else train
     if not 0 < validation <= len(held_out) or not 0 < wanted <= len(rest):
         raise ValueError(
@@ -253,3 +235,27 @@ def split(
     english = vocabulary((verse.english for verse in rest), vocabulary_size)
     spanish = vocabulary((verse.spanish for verse in rest), vocabulary_size)
     return VersesSplit(encode(rest, english, spanish), encode(held_out, english, spanish), english, spanish)
+
+
+def _by_books(
+    verses: Sequence[Verse], validation: int, generator: np.random.Generator
+) -> tuple[list[Verse], list[Verse]]:
+    """Verses of whole groups of books, so many groups as give enough of them, and those of all other books."""
+    group_of = {book: group for group in ALWAYS_TRAINED_ON + HELD_OUT_WHOLE for book in group}
+    runs_of = [(verse, runs(verse.english) | runs(verse.spanish)) for verse in verses]
+    homes: dict[tuple[str, ...], set[tuple[str, ...]]] = defaultdict(set)
+    for verse, of_verse in runs_of:
+        for run in of_verse:
+            homes[run].add(group_of[verse.book])
+    drawn: set[tuple[str, ...]] = set()
+    held_out: list[Verse] = []
+    for i in generator.permutation(len(HELD_OUT_WHOLE)):
+        if len(held_out) >= validation:
+            break
+        drawn.add(HELD_OUT_WHOLE[i])
+        held_out = [
+            verse
+            for verse, of_verse in runs_of
+            if group_of[verse.book] in drawn and all(homes[run] <= drawn for run in of_verse)
+        ]
+    return held_out, [verse for verse in verses if group_of[verse.book] not in drawn]

@@ -206,14 +206,22 @@ def _number(value: float | None) -> float:
 
 
 def _control(rows: Sequence[Row]) -> None:
-    """False-discovery control over all contrasts of all claims: of what finds a difference, few may find none."""
-    for row, q in zip(rows, false_discovery([row["p"] for row in rows]), strict=True):
+    """False-discovery control over all contrasts of all claims: of what finds a difference, few may find none.
+
+    Where a claim says that two arms are equal, only its contradiction finds one. Who was beaten by being lost at every
+    seed has no size, and so no p-value.
+    """
+    finds = [row for row in rows if row["units"] and _may_find(row)]
+    for row in rows:
+        row["q"] = None
+    for row, q in zip(finds, false_discovery([row["p"] for row in finds]), strict=True):
         row["q"] = float(q)
-        finds = (row["expects"] == "better") == (row["contrast_verdict"] == Verdict.REPRODUCED)
-        finds |= row["contrast_verdict"] == Verdict.CONTRADICTED
-        lost = row["units"] == 0  # decided by who was lost, not by a size
-        if row["contrast_verdict"] in (Verdict.REPRODUCED, Verdict.CONTRADICTED) and finds and q > CLAIM_RATE:
-            row["contrast_verdict"] = row["contrast_verdict"] if lost else Verdict.UNDECIDED.value
+        if row["contrast_verdict"] in (Verdict.REPRODUCED, Verdict.CONTRADICTED) and q > CLAIM_RATE:
+            row["contrast_verdict"] = Verdict.UNDECIDED.value
+
+
+def _may_find(row: Row) -> bool:
+    return row["expects"] == "better" or row["contrast_verdict"] == Verdict.CONTRADICTED
 
 
 def _conclude(rows: Sequence[Row]) -> None:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from reports import figures, growth, verdicts, words
 from reports.cards import Card, cards
+from reports.claims import CLAIM_RATE
 from reports.comparisons import WITHOUT, inverse
 from reports.conformance import Matrix, conformance
 from reports.gains import promised
@@ -200,6 +201,7 @@ def render_page(tables: Tables) -> str:
         words=words,
         verdicts=verdicts,
         confidence=CONFIDENCE,
+        claim_rate=CLAIM_RATE,
         style=Markup((HERE / "templates" / "style.css").read_text(encoding="utf-8")),
         script=Markup((HERE / "templates" / "script.js").read_text(encoding="utf-8")),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -6,17 +6,14 @@ and several groups at the same time. An item whose process dies, or does not com
 and the rest of its group goes on in a new process. Reports reach pytest as if it had run the items itself.
 """
 
-import contextlib
 import faulthandler
 import functools
 import gc
 import itertools
-import multiprocessing
 import os
 import pickle
 import signal
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -27,10 +24,10 @@ from typing import Any, NoReturn
 import pytest
 
 from benchmarks.harness import devices
-from benchmarks.harness.channel import die_with_parent
 from benchmarks.harness.scratch import Scratch
+from suites.forked import Forked
 from suites.minutes import Minutes
-from suites.watch import Watch, own_frames
+from suites.watch import Watch
 
 FRAMES = 8
 """Lines of a dead process's own code that are shown."""
@@ -87,7 +84,7 @@ class Group:
         scratch: the folder for temporary files, which a process that ends at once does not remove itself.
         reports: of each item, as plain objects; the reason where its process died.
         done: how many items are through.
-        pid: of the process that is running, or 0.
+        process: the one that is running, or ``None``.
         hung: how it hangs, once it was told to end for that.
     """
 
@@ -95,40 +92,29 @@ class Group:
         self.items, self.stretch, self.scratch = items, stretch, scratch
         self.reports: list[list[dict[str, Any] | ProcessDied]] = [[] for _ in items]
         self.done = 0
-        self.pid = 0
+        self.process: Forked | None = None
         self.hung, self.told = "", 0.0
 
     def start(self) -> None:
         """Fork a process for the items that are left."""
-        self.pipe, theirs = multiprocessing.Pipe(duplex=False)
-        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        parent = os.getpid()
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                die_with_parent(parent)
-                self.pipe.close()
-                tempfile.tempdir = os.environ["TMPDIR"] = self.scratch
-                run(self.items[self.done :], theirs, self.log.fileno())
-            finally:
-                os._exit(1)
-        theirs.close()
-        self.watch = Watch(self.pid, self.items[0].config.option.time_limit)
+        self.process = Forked(lambda pipe, log: run(self.items[self.done :], pipe, log), self.scratch)
+        self.watch = Watch(self.process.pid, self.items[0].config.option.time_limit)
 
     def look(self) -> None:
         """End the process if its item hangs; what it was doing is then in its log."""
-        if not self.pid:
+        if self.process is None:
             return
         if self.hung and time.monotonic() > self.told + GRACE_S:
-            os.kill(self.pid, signal.SIGKILL)
+            self.process.signal(signal.SIGKILL)
         elif not self.hung and (how := self.watch.hanging()):
             self.hung, self.told = how, time.monotonic()
-            os.kill(self.pid, signal.SIGABRT)  # upon which faulthandler says where it is, and it ends
+            self.process.signal(signal.SIGABRT)
 
     def receive(self) -> None:
         """Take a message from the process: a report, a warning, that an item is through, why to stop, or its end."""
+        assert self.process is not None
         try:
-            message = pickle.loads(self.pipe.recv_bytes())
+            message = pickle.loads(self.process.pipe.recv_bytes())
         except (EOFError, ConnectionResetError):
             self._end()
             return
@@ -143,30 +129,20 @@ class Group:
             self.reports[self.done].append(message)
 
     def _end(self) -> None:
-        reason = self._reason(os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]))
-        self.pid = 0
-        self.pipe.close()
-        self.log.close()
-        if self.done < len(self.items):
-            self.reports[self.done].append(ProcessDied(reason))
-            self.done += 1
-
-    def _reason(self, code: int) -> str:
-        """How the process ended and, where faulthandler could say, in which lines of the project or of a user's."""
-        self.log.seek(0)
-        told = self.log.read().decode(errors="replace")
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+        assert self.process is not None
+        how, frames = self.process.wait()
+        self.process = None
         if self.hung:
             how, self.hung = f"{self.hung}, and was ended", ""
-        return "\n".join([f"the process {how}", *own_frames(told)[:FRAMES]])
+        if self.done < len(self.items):
+            self.reports[self.done].append(ProcessDied("\n".join([f"the process {how}", *frames[:FRAMES]])))
+            self.done += 1
 
     def kill(self) -> None:
         """End the process, if there is one."""
-        if self.pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-            self.pid = 0
+        if self.process is not None:
+            self.process.kill()
+            self.process = None
 
 
 def run(items: list[pytest.Item], pipe: Connection, log: int) -> NoReturn:
@@ -257,11 +233,11 @@ class Isolation:
         group, index = self.place[item]
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         while group.done <= index:
-            if group.pid == 0 and self._is_over(item):
+            if group.process is None and self._is_over(item):
                 group.done += 1
                 continue
             self._start_from(group)
-            running = {each.pipe: each for each in self.groups if each.pid}
+            running = {each.process.pipe: each for each in self.groups if each.process is not None}
             for pipe in wait(list(running), LOOK_S):
                 running[pipe].receive()  # type: ignore[index]
             if time.monotonic() > self.looked + LOOK_S:
@@ -286,11 +262,11 @@ class Isolation:
 
     def _start_from(self, current: Group) -> None:
         """Start this group and those that follow it, as many as may run at the same time."""
-        free = workers(self.config) - sum(group.pid != 0 for group in self.groups)
+        free = workers(self.config) - sum(group.process is not None for group in self.groups)
         for group in self.groups[self.groups.index(current) :]:
             if free <= 0 or group.stretch != current.stretch:
                 return
-            if group.pid == 0 and group.done < len(group.items) and not self._is_over(group.items[group.done]):
+            if group.process is None and group.done < len(group.items) and not self._is_over(group.items[group.done]):
                 group.start()
                 free -= 1
 

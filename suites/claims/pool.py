@@ -10,29 +10,27 @@ import faulthandler
 import gc
 import importlib
 import itertools
-import multiprocessing
 import os
 import pickle
 import signal
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Literal, NoReturn, Protocol
+from typing import Literal, Protocol
 
 import psutil
 
 from benchmarks.harness import devices
-from benchmarks.harness.channel import die_with_parent
 from benchmarks.harness.scratch import Scratch
 from datasets.verified import DatasetError
 from suites.claims.claim import Outcome, Trial
 from suites.claims.training import be_deterministic
+from suites.forked import Forked
 from suites.implementations import NotProvided
-from suites.watch import Watch, own_frames
+from suites.watch import Watch
 
 LIMITS = {"quick": 1.0, "standard": 12.0, "paper": 1000.0}
 """By scale: how many times as long as a property a trial may work, or do nothing, before it counts as hanging."""
@@ -109,52 +107,45 @@ class Worker:
     def __init__(self, job: Job, threads: int, scratch: str) -> None:
         self.lane = job.lane
         self.job: Job | None = None
-        self.pipe, theirs = multiprocessing.Pipe()
-        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        parent = os.getpid()
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                die_with_parent(parent)
-                self.pipe.close()
-                tempfile.tempdir = os.environ["TMPDIR"] = scratch
-                _serve(job, theirs, threads, self.log.fileno())
-            finally:
-                os._exit(1)
-        theirs.close()
+        self.process = Forked(lambda pipe, log: _serve(job, pipe, threads, log), scratch, duplex=True)
 
     def send(self, job: Job, limit_s: float) -> None:
         """Hand over a trial."""
         self.job = job
         self.started = time.monotonic()
-        self.watch = Watch(self.pid, limit_s)
+        self.watch = Watch(self.process.pid, limit_s)
         with contextlib.suppress(BrokenPipeError):  # its end is noticed where it is waited for
-            self.pipe.send_bytes(pickle.dumps(job.trial))
+            self.process.pipe.send_bytes(pickle.dumps(job.trial))
 
     def receive(self) -> Done:
         """What has become of its trial."""
+        try:
+            return self._done(pickle.loads(self.process.pipe.recv_bytes()))
+        except (EOFError, ConnectionResetError):
+            return self._done(Failure("failed", f"the process {self._end()}"))
+
+    def look(self, others: Sequence["Worker"]) -> Done | None:
+        """End the process if its trial hangs, or if memory runs out and it holds most of it."""
+        if self.job is None:
+            return None
+        if how := self.watch.hanging():
+            self.process.signal(signal.SIGABRT)
+            return self._done(Failure("failed", f"the process {how}, and was ended: {self._end()}"))
+        if too_much := _takes_too_much(self.process.pid, [each.process.pid for each in others]):
+            self.process.kill()
+            return self._done(Failure("failed", too_much))
+        return None
+
+    def _done(self, result: Outcome | Failure) -> Done:
         assert self.job is not None
         job, self.job = self.job, None
-        seconds = time.monotonic() - self.started
-        try:
-            return Done(job.trial, pickle.loads(self.pipe.recv_bytes()), seconds)
-        except (EOFError, ConnectionResetError):
-            return Done(job.trial, Failure("failed", f"the process {self.end()}"), seconds)
+        return Done(job.trial, result, time.monotonic() - self.started)
 
-    def end(self, number: int = signal.SIGKILL) -> str:
-        """End the process, if it has not ended by itself, and say how it ended and where it was."""
-        if not self.pid:
-            return "has ended"
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, number)
-        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        self.pid = 0
-        self.pipe.close()
-        self.log.seek(0)
-        told = [line.strip() for line in own_frames(self.log.read().decode(errors="replace"))]
-        self.log.close()
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-        return "; ".join([how + (" (out of memory?)" if code == -signal.SIGKILL else ""), *told[:2]])
+    def _end(self) -> str:
+        """How the process has ended, and where it was."""
+        how, frames = self.process.wait()
+        suspicion = " (out of memory?)" if how.endswith(signal.SIGKILL.name) else ""
+        return "; ".join([how + suspicion, *(line.strip() for line in frames[:2])])
 
 
 class Pool:
@@ -198,7 +189,7 @@ class Pool:
             taken = {worker.lane for worker in self.workers}
             job = next((job for job in jobs if job.lane not in taken), jobs[0])
             if len(self.workers) >= self.size:
-                idle[0].end()
+                idle[0].process.kill()
                 self.workers.remove(idle[0])
             worker = Worker(job, self.threads, str(self.scratch.path))
             self.workers.append(worker)
@@ -209,33 +200,19 @@ class Pool:
         """The trials that have come back, also those whose process had to be ended."""
         end, done = time.monotonic() + timeout_s, list[Done]()
         while not done and (left := end - time.monotonic()) > 0 and self.busy():
-            by_pipe = {worker.pipe: worker for worker in self.workers if worker.job is not None}
+            by_pipe = {worker.process.pipe: worker for worker in self.workers if worker.job is not None}
             ready = wait(list(by_pipe), min(left, self.LOOK_S))
             done += [by_pipe[pipe].receive() for pipe in ready]  # type: ignore[index]
             if time.monotonic() > self.looked + self.LOOK_S:
                 self.looked = time.monotonic()
-                done += [ended for worker in self.workers if (ended := self._look(worker)) is not None]
-        self.workers = [worker for worker in self.workers if worker.pid]
+                done += [ended for worker in self.workers if (ended := worker.look(self.workers)) is not None]
+        self.workers = [worker for worker in self.workers if worker.process.pid]
         return done
-
-    def _look(self, worker: Worker) -> Done | None:
-        """End a process that hangs, or takes more than its share of the memory that there is."""
-        if worker.job is None:
-            return None
-        if how := worker.watch.hanging():
-            reason = f"the process {how}, and was ended: {worker.end(signal.SIGABRT)}"
-        elif too_much := _takes_too_much(worker.pid, [each.pid for each in self.workers]):
-            worker.end()
-            reason = too_much
-        else:
-            return None
-        job, worker.job = worker.job, None
-        return Done(job.trial, Failure("failed", reason), time.monotonic() - worker.started)
 
     def close(self) -> None:
         """End all processes."""
         for worker in self.workers:
-            worker.end()
+            worker.process.kill()
         self.workers = []
         self.scratch.close()
 
@@ -267,7 +244,7 @@ def preload(backend: str) -> None:
         gc.freeze()  # so that the collections of a forked process pass over what is here
 
 
-def _serve(job: Job, pipe: Connection, threads: int, log: int) -> NoReturn:
+def _serve(job: Job, pipe: Connection, threads: int, log: int) -> None:
     """In a forked process: train what comes, until nobody is there any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; pytest's process decides
     null = os.open(os.devnull, os.O_RDWR)
@@ -280,7 +257,6 @@ def _serve(job: Job, pipe: Connection, threads: int, log: int) -> NoReturn:
     with contextlib.suppress(EOFError):
         while True:
             pipe.send_bytes(pickle.dumps(attempt(job.train, pickle.loads(pipe.recv_bytes()))))
-    os._exit(0)  # taking a framework down in good order takes seconds, and there is nothing to put in order
 
 
 def _let_go(kept: set[int]) -> None:

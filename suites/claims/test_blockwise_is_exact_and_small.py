@@ -1,19 +1,17 @@
 """Claim: attention by blocks is exact, and takes memory that grows with length, not with its square.
 
-Nothing is trained. Each trial takes a step of the gradient and reads from the system by how much the resident memory of
-its process has grown at most since a step of length 128: what else it needs, such as compiling, is in it, too. The
-framework keeps what it has allocated, so that seeds that share a process find one peak. Outputs are compared with the
-truth in float64, in units of what rounding may do (`suites/properties/oracles`).
+Nothing is trained. Each trial takes a step of the gradient, in a process of its own, and reads from the system how much
+memory that takes at most beyond what a step of length 128 has left: what compiling takes is in it, too. Outputs are
+compared with the truth in float64, in units of what rounding may do (`suites/properties/oracles`).
 """
 
-import dataclasses
 import functools
 import math
 from typing import Any
 
 import numpy as np
 
-from benchmarks.harness.worker import peak_bytes, resident_bytes
+from suites.claims.apart import in_a_process, peak_of
 from suites.claims.claim import Claim, Contrast, Metric, Outcome, Trial
 from suites.claims.trials import test_claim  # noqa: F401 - the one test function; pytest collects it here
 
@@ -41,31 +39,27 @@ CLAIM = Claim(
 
 
 def train(trial: Trial) -> Outcome:
+    """One step, in a process of its own."""
+    return Outcome(in_a_process(functools.partial(measured, trial)))
+
+
+def measured(trial: Trial) -> dict[str, float]:
     """Queries, keys and values are the weights of a network; its rate is 0, so that they stay as they are."""
     import keras
 
     from suites.properties.oracles import dot_product_attention as oracle
 
-    before = resident_after_a_small_step(dataclasses.replace(trial, seed=0))
     keras.utils.set_random_seed(trial.seed_for("weights"))
+    step(build(trial, BLOCK))  # what the first step of all takes, and no other
     model = build(trial, trial.condition["length"])
-    step(model)
-    peak = peak_bytes()
-
+    peak = peak_of(lambda: step(model))
     found = keras.ops.convert_to_numpy(model(NOTHING))[:, :CHECKED]
     query, keys, values = (np.asarray(each, np.float64) for each in model.get_weights())
     arrays = query[:, :CHECKED], keys, values
     blocks = math.ceil(trial.condition["length"] / BLOCK) if trial.arm == "blocks" else 1
     bound = oracle.rounding(*arrays, dtype="float32", blocks=blocks).output
     error = float(np.max(np.abs(found - oracle.attention(*arrays).output) / bound))
-    return Outcome({"error": error, "peak": math.nan if not before or not peak else (peak - before) / 2**20})
-
-
-@functools.cache
-def resident_after_a_small_step(trial: Trial) -> int | None:
-    """Bytes that this process, which has one arm and length, holds before anything long, and once it has compiled."""
-    step(build(trial, BLOCK))
-    return resident_bytes()
+    return {"error": error, "peak": peak / 2**20}
 
 
 def step(model: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from suites.claims.apart import in_a_process, peak_bytes
+from suites.claims.apart import in_a_process, peak_of
 from suites.claims.claim import Claim, Contrast, Metric, Outcome, Trial
 from suites.claims.trials import test_claim  # noqa: F401 - the one test function; pytest collects it here
 
@@ -59,7 +59,7 @@ def peak(trial: Trial, depth: int) -> int:
     x, stack, checkpoint = parts(trial, depth)
     step = gradients(stack, checkpoint)  # not compiled: threads of a graph may free a tensor late, now and then
     step(x[:2])
-    return peak_bytes(lambda: step(x))
+    return peak_of(lambda: step(x))
 
 
 def beside_usual(trial: Trial, depth: int) -> dict[str, float]:

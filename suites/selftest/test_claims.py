@@ -168,6 +168,11 @@ def test_what_is_found_by_chance_among_many_claims_is_not_called_found() -> None
     others = [dict(row, p=0.9, contrast_verdict="undecided") for _ in range(30)]
     claims._control([row, *others])
     assert row["contrast_verdict"] == "undecided"
+    equal = [dict(row, expects="equal", p=1e-9, contrast_verdict="reproduced") for _ in range(30)]
+    row["contrast_verdict"] = "reproduced"
+    claims._control([row, *others, *equal])
+    assert row["contrast_verdict"] == "undecided", "what was found equal makes no discovery more likely"
+    assert {each["contrast_verdict"] for each in equal} == {"reproduced"}
     single = dict(row, contrast_verdict="reproduced")
     claims._control([single])
     assert single["contrast_verdict"] == "reproduced"
