@@ -92,7 +92,8 @@ def prepared(trial: Trial, build: Build) -> Any:
     """
     import keras
 
-    lane = _lane(trial.arm, tuple(trial.condition.items()), trial.precision, trial.implementation)
+    where = trial.claim, trial.scale, trial.arm, tuple(trial.condition.items())
+    lane = _lane(*where, trial.precision, trial.implementation)
     seed = trial.seed_for("weights")
     if seed not in lane.starts:
         keras.utils.set_random_seed(seed)  # only here: it makes TensorFlow prepare every function once more

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from reports import tables
@@ -18,6 +19,7 @@ from reports.run_folder import key_of
 from suites.claims.claim import Outcome, Trial
 from suites.claims.pool import Done, Failure, Job, Pool
 from suites.claims.studies import Studies, Study
+from suites.claims.training import prepared
 from suites.implementations import ROOT
 from suites.selftest.invented_claims import CLAIM, UNTUNED, Folder, Here, misbehave, plan_of, train
 
@@ -214,6 +216,28 @@ def test_a_process_that_waits_for_trials_holds_nothing_of_others() -> None:
     assert select.select([ours], [], [], 10.0)[0], "somebody else holds the other end"
     assert os.read(ours, 1) == b""
     pool.close()
+
+
+@pytest.mark.isolated("pool")
+def test_a_kept_network_is_of_one_claim_and_starts_as_its_seed_says() -> None:
+    """Wrong variants: claims whose arms have the same names share a network; the first seed's weights for all."""
+    import keras
+
+    def build(trial: Trial) -> Any:
+        layers = [keras.layers.Dense(3 if trial.claim == "one" else 4), keras.layers.Dense(1)]
+        model = keras.Sequential([keras.Input((2,)), *layers])
+        model.compile(keras.optimizers.SGD(), "mse")
+        return model
+
+    (_, trial), *_ = plan_of(UNTUNED, name="one").wanted({})
+    first = prepared(trial, build).get_weights()
+    model = prepared(dataclasses.replace(trial, seed=1), build)
+    second = model.get_weights()
+    assert not np.array_equal(first[0], second[0])
+    model.set_weights([0 * weight for weight in second])
+    assert prepared(trial, build) is model, "what is compiled is kept"
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), first, strict=True))
+    assert prepared(dataclasses.replace(trial, claim="another"), build).layers[0].units == 4
 
 
 def trials_of(folder: Path) -> list[dict[str, Any]]:
