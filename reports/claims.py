@@ -102,9 +102,12 @@ def _rerun(lines: Sequence[Row], definition: Row, choices: Mapping[tuple[str, st
                     choice = choices.get((side, condition))
                     at[side] = published if settings == PUBLISHED else None if choice is None else choice.rate
                 which = {"settings": settings, "budget": budget}
-                quoted = {"headline": budget == STEPS and settings == (TUNED if rates else PUBLISHED)}
-                rows.append(which | quoted | _contrast(lines, contrast, definition, condition, at, budget))
-    return rows
+                rows.append(which | _contrast(lines, contrast, definition, condition, at, budget))
+    least = definition.get("least_seeds", 2)
+    tuned = [row for row in rows if (row["settings"], row["budget"]) == (TUNED, STEPS)]
+    judged = all(row["units"] + max(row["arm_unusable"], row["baseline_unusable"]) >= least for row in tuned)
+    quoted = (TUNED if tuned and judged else PUBLISHED, STEPS)  # a search that is under way says nothing yet
+    return [row | {"headline": (row["settings"], row["budget"]) == quoted} for row in rows]
 
 
 def _arms(contrast: Row) -> list[str]:
@@ -236,11 +239,12 @@ def _conclude(rows: Sequence[Row]) -> None:
 
 
 def headline(rows: Iterable[Row]) -> list[Row]:
-    """Of the contrasts of a claim those that its card quotes: tuned where it was, after equal steps."""
+    """Of the contrasts of a claim those that its card quotes: tuned once all arms are, after equal steps."""
     return [row for row in rows if row["headline"]]
 
 
 def disagree(rows: Iterable[Row]) -> bool:
-    """Whether a claim, after equal steps, ends differently as published and tuned."""
+    """Whether a claim, after equal steps, ends differently as published and tuned, once all arms are tuned."""
+    rows = list(rows)
     found = {row["settings"]: row["verdict"] for row in rows if row["budget"] == STEPS}
-    return len(set(found.values())) > 1
+    return len(set(found.values())) > 1 and any(row["settings"] == TUNED for row in headline(rows))

@@ -15,8 +15,9 @@ def gain_words(row: Row) -> str:
     gain, margin, low, high = (words.significant(row[name]) for name in ("gain", "margin", "low", "high"))
     ends = f"[{low}, {high}]" if math.isfinite(row["low"]) and math.isfinite(row["high"]) else "(no interval)"
     unit = f" {row['unit']}" if row["unit"] else ""
+    tried = f", {row['settings']}" if row["arm_rate"] is not None else ""
     expected = f"the claim says more than {margin}" if row["expects"] == "better" else f"{margin} would matter"
-    return f"{pair}: gain {gain} {ends}{unit}{where}, where {expected}"
+    return f"{pair}: gain {gain} {ends}{unit}{where}{tried}, where {expected}"
 
 
 def promised(row: Row) -> str:

@@ -143,7 +143,11 @@ def test_a_search_that_was_cut_short_chooses_nothing() -> None:
     """Wrong variant: the best of what was tried so far."""
     found = rows(lambda arm, rate, seed: 1.0 + 0.01 * seed - rate * (arm == "arm"))
     whole = [row for row in found if not (row["purpose"] == "tune" and row["rate"] == 0.01 and row["seed"] == 1)]
-    assert verdicts_of(whole)["tuned", "steps"] == "undecided"
+    contrasts, _ = claims.claims(whole, {("t", "c"): CLAIM.definition("quick")})
+    verdicts_found = {row["settings"]: row["verdict"] for row in contrasts if row["budget"] == "steps"}
+    assert verdicts_found["tuned"] == "undecided"
+    assert {row["settings"] for row in claims.headline(contrasts)} == {"as published"}, "what is known is quoted"
+    assert not claims.disagree(contrasts)
 
 
 def test_after_equal_time_the_slower_arm_has_done_fewer_steps() -> None:
