@@ -15,7 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from benchmarks.contenders import Variant, parse, settings
 from benchmarks.harness import host, machine
 from benchmarks.workload import BUDGETS
-from reports.run_folder import RunFolderError, canonical_hash, now
+from reports.store.run_folder import RunFolderError, canonical_hash, now
 from suites import preflight, promises, provenance
 from suites.implementations import BACKENDS, DEVICES, PRECISIONS, SCALES, Implementation, implementation, techniques
 from suites.isolation import Isolation, default_workers, workers
@@ -138,7 +138,7 @@ def _add_course(group: pytest.OptionGroup) -> None:
         "--shard",
         type=a_shard,
         metavar="K/N",
-        help="only the K-th of N parts of the session, for as many machines; python -m reports.merge joins them",
+        help="only the K-th of N parts of the session, for as many machines; python -m reports merge joins them",
     )
     group.addoption("--results", metavar="DIR", help="keep the rows in this run folder, and skip those it already has")
     group.addoption("--report", action="store_true", help="at the end, write the HTML report of the run folder")
@@ -299,7 +299,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, Any, Any]:
     folder.write_run({**run, "sessions": [*run["sessions"], ended]})
     if session.config.option.report:
         session.config.get_terminal_writer().flush()  # so that the report's path comes last
-        made = subprocess.run([sys.executable, "-m", "reports", str(folder.path)], check=False)
+        made = subprocess.run([sys.executable, "-m", "reports", "report", str(folder.path)], check=False)
         if made.returncode and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
     return result

@@ -23,7 +23,7 @@ from benchmarks.harness.pool import Pool
 from benchmarks.harness.results import Entrant, Result
 from benchmarks.timings import Journal, Timings
 from benchmarks.workload import BUDGETS, Contender
-from reports.run_folder import Row, canonical_hash, key_of
+from reports.store.run_folder import Row, canonical_hash, key_of
 from suites.minutes import Minutes
 from suites.recording import folder_of, row_of
 

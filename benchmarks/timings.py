@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.results import Result, Round, replay
-from reports.run_folder import Row, RunFolder, foreign, own
+from reports.store.run_folder import Row, RunFolder, foreign, own
 
 FACTS = (
     "loops",

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from reports.run_folder import canonical_hash, key_of
+from reports.store.run_folder import canonical_hash, key_of
 from suites.recording import ASKED, LEFT, command_of_all
 
 SHARES = {"property": 0.28, "trial": 0.37, "race": 0.35}

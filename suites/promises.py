@@ -1,7 +1,7 @@
 """What each technique promises, as data: what it is measured by, against what, and what it costs.
 
 A promise is kept or broken by measurements, never by this table: the report reads it from ``run.json`` and answers it,
-``reports/answers.py``. Nothing here imports a framework.
+``reports/pages/answers.py``. Nothing here imports a framework.
 """
 
 from collections.abc import Mapping

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from reports.files import NotWrittenError
-from reports.run_folder import RunFolder, key_of, now
+from reports.store.files import NotWrittenError
+from reports.store.run_folder import RunFolder, key_of, now
 
 FOLDER = pytest.StashKey["SessionFolder | None"]()
 MEASURED = pytest.StashKey[int]()

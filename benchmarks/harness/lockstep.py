@@ -28,7 +28,7 @@ from benchmarks.harness.client import Server, TimeLimitError, Worker, WorkerErro
 from benchmarks.harness.plan import LONG_STEP_S, Plan
 from benchmarks.harness.results import Entrant, Fact, Journal, Result, Round
 from benchmarks.workload import WITHOUT
-from reports.statistics import Rounds, known_well_enough, step_ratio, way_ratios
+from reports.statistics.intervals import Rounds, known_well_enough, step_ratio, way_ratios
 
 Thing = TypeVar("Thing")
 

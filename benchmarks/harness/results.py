@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from benchmarks.harness.client import WorkerError
-from reports.statistics import Rounds
+from reports.statistics.intervals import Rounds
 
 Fact = dict[str, Any]
 

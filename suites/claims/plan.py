@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from reports.decisions import Choice, best, known_well_enough, paired_gain
+from reports.statistics.decisions import Choice, best, known_well_enough, paired_gain
 from suites.claims.claim import LEAST, Claim, Contrast, Trial
 from suites.implementations import Implementation
 

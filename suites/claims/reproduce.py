@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.harness import machine
-from reports.run_folder import Row, RunFolder, RunFolderError
+from reports.store.run_folder import Row, RunFolder, RunFolderError
 from suites.claims.apart import in_a_process
 from suites.claims.claim import Claim, Outcome, Trial
 from suites.claims.pool import Failure, Job, Pool, Train, preload

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from reports.run_folder import TRIALS, RunFolder, key_of
+from reports.store.run_folder import TRIALS, RunFolder, key_of
 from suites.claims.claim import Outcome, Trial
 from suites.claims.plan import Plan
 from suites.claims.pool import Done, Failure, Job, Runner, Train

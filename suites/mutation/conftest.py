@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reports.run_folder import MUTANTS
+from reports.store.run_folder import MUTANTS
 from suites.implementations import implementation, source_digest, techniques
 from suites.mutation import engine
 from suites.mutation.changes import changed_lines

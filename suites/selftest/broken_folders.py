@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from reports.run_folder import PROPERTIES, RUN, TIMINGS, TRIALS, Row, RunFolder
+from reports.store.run_folder import PROPERTIES, RUN, TIMINGS, TRIALS, Row, RunFolder
 from suites.selftest import synthetic_races as races
 from suites.selftest.synthetic_run import begin, failure_row, property_rows, trial_rows
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports import claims
-from reports.statistics import share_interval
+from reports.statistics.intervals import share_interval
+from reports.tables import claims
 from suites.claims.claim import Claim, Contrast, Metric, Rates, Trial
 from suites.claims.plan import Plan
 from suites.implementations import implementation

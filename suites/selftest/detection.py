@@ -27,8 +27,8 @@ from benchmarks.harness.client import Server, Site
 from benchmarks.harness.lockstep import Race
 from benchmarks.harness.plan import PLANS
 from benchmarks.harness.results import Entrant
-from reports.statistics import Interval, Rounds, false_discovery, moderate, noise_floor, step_ratio
-from reports.verdicts import Speed, of_ratio
+from reports.statistics.intervals import Interval, Rounds, false_discovery, moderate, noise_floor, step_ratio
+from reports.statistics.verdicts import Speed, of_ratio
 
 BUSY = """import sys, time
 share = float(sys.argv[1])

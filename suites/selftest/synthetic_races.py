@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from reports.run_folder import Row
-from reports.statistics import Floats
+from reports.statistics.intervals import Floats
+from reports.store.run_folder import Row
 from suites.selftest.synthetic_rows import PRECISIONS, USUAL, WHEN, Machine, row_of, setting
 
 STEP_S = {"train": 0.031, "inference": 0.009, "gradient": 0.024}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from reports.run_folder import Row, key_of
+from reports.store.run_folder import Row, key_of
 
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 WHEN = "2026-11-22T10:00:00+00:00"

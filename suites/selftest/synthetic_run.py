@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from reports.run_folder import PROPERTIES, TRIALS, Row, RunFolder, key_of
+from reports.store.run_folder import PROPERTIES, TRIALS, Row, RunFolder, key_of
 from suites import promises
 from suites.selftest.synthetic_races import conditions, timing_entries
 from suites.selftest.synthetic_rows import PRECISIONS, USUAL, WHEN, Machine, row_of, setting

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reports import memory, rows, tables, verdicts
-from reports.answers import Answer
-from reports.cards import Card
-from reports.page import Page, render_page
-from reports.run_folder import PROPERTIES, TRIALS, Row, RunFolder
-from reports.statistics import Interval
-from reports.verdicts import Effect, Memory, Pays, Speed
+from reports.pages.answers import Answer
+from reports.pages.cards import Card
+from reports.pages.report import Page, render_page
+from reports.statistics import verdicts
+from reports.statistics.intervals import Interval
+from reports.statistics.verdicts import Effect, Memory, Pays, Speed
+from reports.store.run_folder import PROPERTIES, TRIALS, Row, RunFolder
+from reports.tables import frames as tables
+from reports.tables import memory, rows
 from suites import promises
 from suites.promises import PROMISES
 from suites.selftest import synthetic_races as races

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.harness import machine
 from reports.__main__ import main
-from reports.run_folder import PROPERTIES, RUN, TIMINGS, TRIALS, Row, RunFolder, RunFolderError, canonical_hash
+from reports.store.run_folder import PROPERTIES, RUN, TIMINGS, TRIALS, Row, RunFolder, RunFolderError, canonical_hash
 from suites.implementations import ROOT
 from suites.selftest import broken_folders
 from suites.selftest.broken_folders import FILES, Damage, broken, damages

@@ -12,7 +12,7 @@ from benchmarks.harness.client import Server, Site
 from benchmarks.harness.lockstep import Race
 from benchmarks.harness.results import Entrant, Result
 from benchmarks.workload import Contender, Workload
-from reports.run_folder import key_of
+from reports.store.run_folder import key_of
 from suites.implementations import implementation
 from suites.selftest.test_harness import PLAN, Kept
 

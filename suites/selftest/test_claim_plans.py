@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from reports.decisions import best, known_well_enough, paired_gain, sign_flip
-from reports.statistics import Interval
+from reports.statistics.decisions import best, known_well_enough, paired_gain, sign_flip
+from reports.statistics.intervals import Interval
 from suites.claims.claim import LEAST, Outcome, Rates, Trial, end_of
 from suites.claims.plan import PLOTTED_SEEDS, PUBLISHED, TUNED, TUNING
 from suites.selftest.claim_errors import WORLDS, errors, right

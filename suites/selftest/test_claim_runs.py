@@ -14,8 +14,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from reports import tables
-from reports.run_folder import key_of
+from reports.store.run_folder import key_of
+from reports.tables import frames as tables
 from suites.claims.claim import Outcome, Trial
 from suites.claims.pool import Done, Failure, Job, Pool
 from suites.claims.studies import Studies, Study

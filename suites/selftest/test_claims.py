@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from reports import claims, tables, verdicts
-from reports.decisions import Gain, paired_gain
-from reports.page import render_page
-from reports.run_folder import TRIALS, Row
-from reports.statistics import Interval
-from reports.verdicts import Contrast, Verdict
+from reports.pages.report import render_page
+from reports.statistics import verdicts
+from reports.statistics.decisions import Gain, paired_gain
+from reports.statistics.intervals import Interval
+from reports.statistics.verdicts import Contrast, Verdict
+from reports.store.run_folder import TRIALS, Row
+from reports.tables import claims
+from reports.tables import frames as tables
 from suites.selftest import synthetic_run as synthetic
 from suites.selftest.invented_claims import CLAIM
 

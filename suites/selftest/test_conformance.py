@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from reports import tables
-from reports.conformance import Matrix
-from reports.page import Page, render_page
-from reports.run_folder import PROPERTIES
+from reports.pages.conformance import Matrix
+from reports.pages.report import Page, render_page
+from reports.store.run_folder import PROPERTIES
+from reports.tables import frames as tables
 from suites.selftest import synthetic_run as synthetic
 from suites.selftest.synthetic_rows import setting
 

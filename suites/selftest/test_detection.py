@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.harness.client import Server, Site
-from reports.statistics import Interval, step_ratio, t_interval
+from reports.statistics.intervals import Interval, step_ratio, t_interval
 from suites.selftest import detection
 
 SETTINGS = {"slowdown": 5, "seconds": 10.0, "neighbour": 0.0}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from reports.statistics import (
+from reports.statistics.intervals import (
     HEATS_BEYOND,
     LEAST_HEATS,
     Interval,
@@ -24,7 +24,7 @@ from reports.statistics import (
     step_ratio,
     t_interval,
 )
-from reports.verdicts import MARGIN, Speed, of_ratio
+from reports.statistics.verdicts import MARGIN, Speed, of_ratio
 
 Floats = NDArray[np.float64]
 Noise = Callable[[np.random.Generator, tuple[int, int, int]], Floats]

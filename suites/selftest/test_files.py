@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from reports.__main__ import main
-from reports.files import LOCK, UNFINISHED, NotWrittenError, append_line, write_whole
-from reports.run_folder import PROPERTIES, RUN, TIMINGS, TRIALS, Row, RunFolder, RunFolderError
+from reports.store.files import LOCK, UNFINISHED, NotWrittenError, append_line, write_whole
+from reports.store.run_folder import PROPERTIES, RUN, TIMINGS, TRIALS, Row, RunFolder, RunFolderError
 from suites.implementations import ROOT
 from suites.recording import SessionFolder
 from suites.selftest import synthetic_run as synthetic
@@ -22,7 +22,7 @@ resource = pytest.importorskip("resource", reason="Windows lets no file's size b
 
 HOLDER = """
 import os, subprocess, sys, time
-from reports.run_folder import RunFolder
+from reports.store.run_folder import RunFolder
 from suites.selftest.synthetic_run import begin
 from pathlib import Path
 folder = begin(Path(sys.argv[1]))
@@ -80,7 +80,9 @@ def test_a_process_that_resumes_twice_keeps_its_lock(tmp_path: Path) -> None:
     """To close any descriptor of a file releases a process's record lock on it."""
     folder = synthetic.begin(tmp_path / "run")
     RunFolder.resume(folder.path, facts_of(folder))  # and is gone again
-    code = f"from reports.run_folder import RunFolder; RunFolder.resume({str(folder.path)!r}, {facts_of(folder)!r})"
+    code = (
+        f"from reports.store.run_folder import RunFolder; RunFolder.resume({str(folder.path)!r}, {facts_of(folder)!r})"
+    )
     second = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert f"is being written by another session (process {os.getpid()}, since" in second.stderr
 

@@ -21,7 +21,7 @@ from benchmarks.harness.lockstep import Race
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.results import Entrant, Result
 from benchmarks.workload import WITHOUT, Contender, Workload
-from reports.run_folder import key_of
+from reports.store.run_folder import key_of
 from suites.implementations import ROOT, Implementation, implementation
 
 PLAN = Plan(

@@ -21,7 +21,7 @@ from benchmarks.harness.client import Server, TimeLimitError, WorkerError
 from benchmarks.harness.lockstep import Race
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.results import Entrant, Result, Round, replay
-from reports.statistics import step_ratio, way_ratios
+from reports.statistics.intervals import step_ratio, way_ratios
 
 PLAN = Plan(heats=2, most_heats=2, race_s=1e9, narrow=0.0, blocks=6, least_blocks=2, heat_s=1e9, round_s=0.01)
 SPEEDS = {"a": 0.003, "b": 0.0033, "c": 0.004}

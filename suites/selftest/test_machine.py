@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks.harness import machine
-from reports.run_folder import canonical_hash
+from reports.store.run_folder import canonical_hash
 from suites.selftest.hosts import EPYC_FLAGS, Files, cpuinfo, docker, epyc, kubernetes, laptop, xeon
 
 

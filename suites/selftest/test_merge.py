@@ -6,8 +6,9 @@ from typing import Any, cast
 
 import pytest
 
-from reports import merge, tables
-from reports.run_folder import RunFolder
+from reports.__main__ import main
+from reports.store.run_folder import RunFolder
+from reports.tables import frames as tables
 from suites.minutes import in_shard
 from suites.recording import ASKED
 from suites.selftest.synthetic_rows import Machine
@@ -37,7 +38,7 @@ def test_parts_of_a_run_are_merged_into_what_one_session_would_have_written(tmp_
         write_run(tmp_path / "a", parts="properties trials"),
         write_run(tmp_path / "b", parts="timings failures trials"),
     ]
-    assert merge.main([str(tmp_path / "merged"), *(str(part.path) for part in parts)]) == 0
+    assert main(["merge", str(tmp_path / "merged"), *(str(part.path) for part in parts)]) == 0
     merged = RunFolder.open(tmp_path / "merged")
     assert merged.keys() == whole.keys()
     for name in ("properties", "trials", "failures", "timings"):
@@ -51,9 +52,9 @@ def test_what_cannot_be_merged_is_said_with_what_to_do(tmp_path: Path, capsys: p
     """Wrong variants: rows of two machines under the name of one; a folder that is there overwritten."""
     here = write_run(tmp_path / "here", parts="properties")
     there = write_run(tmp_path / "there", Machine(name="another"), parts="properties")
-    assert merge.main([str(tmp_path / "out"), str(here.path), str(there.path)]) == 2
+    assert main(["merge", str(tmp_path / "out"), str(here.path), str(there.path)]) == 2
     assert "was measured in another machine" in (error := capsys.readouterr().err)
-    assert f"python -m reports {here.path} {there.path}" in error
+    assert f"python -m reports report {here.path} {there.path}" in error
     assert not (tmp_path / "out").exists()
-    assert merge.main([str(here.path), str(here.path)]) == 2
+    assert main(["merge", str(here.path), str(here.path)]) == 2
     assert "exists; name a new folder" in capsys.readouterr().err

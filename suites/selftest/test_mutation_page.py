@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from reports import tables
-from reports.mutation import mutation
-from reports.page import render_page
-from reports.run_folder import MUTANTS, RunFolderError
-from reports.statistics import share_interval
+from reports.pages.mutation import mutation
+from reports.pages.report import render_page
+from reports.statistics.intervals import share_interval
+from reports.store.run_folder import MUTANTS, RunFolderError
+from reports.tables import frames as tables
 from suites.selftest import synthetic_run as synthetic
 from suites.selftest.synthetic_rows import row_of, setting
 

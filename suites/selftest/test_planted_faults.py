@@ -14,8 +14,8 @@ from benchmarks.harness.conditions import Conditions, busy_neighbour
 from benchmarks.harness.lockstep import Race
 from benchmarks.harness.plan import PLANS, Plan
 from benchmarks.harness.results import Entrant, Result
-from reports import steadiness
-from reports.steadiness import MachineVerdict, Verdict
+from reports.tables import steadiness
+from reports.tables.steadiness import MachineVerdict, Verdict
 from suites.selftest import faults
 from suites.selftest.detection import Unkept
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from reports.profiles import improvement, profile
+from reports.statistics.profiles import improvement, profile
 
 
 def test_probability_of_improvement() -> None:

@@ -37,7 +37,7 @@ def test_every_file_tells_the_same_version() -> None:
 def test_the_matrix_of_tox_is_the_matrix_of_the_options() -> None:
     minors = {c.rpartition(".")[2] for c in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", c)}
     pythons, others = {f"3{minor}" for minor in minors}, set(BACKENDS) - {"tensorflow"}
-    sections = [name for name in TOX.sections() if "{" in name]
+    sections = [name for name in TOX.sections() if "py{" in name]
     factors = [[set(group.split(",")) for group in re.findall(r"{([^}]*)}", name)] for name in sections]
     assert factors == [[pythons, set(DEVICES), set(PRECISIONS)], [pythons, set(PRECISIONS), others]]
 
@@ -119,3 +119,28 @@ def test_reasons_for_faster_peers_are_read_without_an_import() -> None:
     assert peer.why_faster("tensorflow") is None
     assert implementation("dot_product_attention", "reference").why_faster("torch") is None
     assert implementation("residual", "keras").why_faster("tensorflow") is None
+
+
+REPORT_ROOMS = ("words", "store", "statistics", "tables", "plots", "pages", "verbs", "__main__")
+"""The rooms of `reports/`, from those that know nothing of the others to those that know all."""
+
+
+def test_a_room_of_the_reports_imports_only_from_those_above_it() -> None:
+    """Wrong variants: a statistic that reads a file, a table that asks the page for its words."""
+    assert {path.stem for path in (ROOT / "reports").iterdir() if path.suffix != ".pyc"} == {
+        "__init__",
+        "__pycache__",
+        *REPORT_ROOMS,
+    }
+    for path in (ROOT / "reports").glob("*/*.py"):
+        imported = {
+            name.split(".")[1]
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.ImportFrom) and node.module
+            for name in ([node.module] if "." in node.module else [f"{node.module}.{each.name}" for each in node.names])
+            if name.startswith("reports.")
+        }
+        allowed = REPORT_ROOMS[: REPORT_ROOMS.index(path.parent.name) + 1]
+        if path.parent.name == "statistics":
+            allowed = ("statistics",)
+        assert imported <= {*allowed}, path

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from reports.verdicts import Pays
+from reports.statistics.verdicts import Pays
 from suites import promises
 from suites.implementations import ROOT, techniques
 from suites.promises import PROMISES, Kind, Promise

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reports import tables
-from reports.comparisons import Sample
-from reports.rates import COLUMNS, add_rates
-from reports.statistics import Rounds, step_time
+from reports.statistics.intervals import Rounds, step_time
+from reports.tables import frames as tables
+from reports.tables.comparisons import Sample
+from reports.tables.rates import COLUMNS, add_rates
 from suites.selftest import synthetic_races as races
 from suites.selftest import synthetic_run as synthetic
 

@@ -21,7 +21,7 @@ from benchmarks.harness.plan import PLANS
 from benchmarks.harness.results import Round
 from benchmarks.races import Recorded
 from benchmarks.timings import Timings
-from reports.run_folder import Row, RunFolder, key_of
+from reports.store.run_folder import Row, RunFolder, key_of
 from suites.implementations import ROOT
 
 LIMIT_S = 240.0

@@ -13,14 +13,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports import comparisons, tables, verdicts
 from reports.__main__ import main
-from reports.page import render_page
-from reports.plot_kinds import Curve, Curves, Dot, Forest
-from reports.plots import render, round_ticks
-from reports.run_folder import PROPERTIES, TRIALS, key_of
-from reports.statistics import Interval
-from reports.verdicts import Speed
+from reports.pages.report import render_page
+from reports.plots.kinds import Curve, Curves, Dot, Forest
+from reports.plots.svg import render, round_ticks
+from reports.statistics import verdicts
+from reports.statistics.intervals import Interval
+from reports.statistics.verdicts import Speed
+from reports.store.run_folder import PROPERTIES, TRIALS, key_of
+from reports.tables import comparisons
+from reports.tables import frames as tables
 from suites.selftest import synthetic_races as races
 from suites.selftest import synthetic_run as synthetic
 from suites.selftest.synthetic_rows import Machine, setting

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from reports import plots
-from reports.plot_kinds import Mark, Roofline
-from reports.plots import render
-from reports.roofline import rooflines
-from reports.run_folder import Row
+from reports.plots import svg as plots
+from reports.plots.kinds import Mark, Roofline
+from reports.plots.roofline import rooflines
+from reports.plots.svg import render
+from reports.store.run_folder import Row
 
 
 def row(implementation: str = "reference", **fields: Any) -> Row:

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.files import write_whole
-from reports.run_folder import Row, RunFolder, RunFolderError, key_of, storable
+from reports.store.files import write_whole
+from reports.store.run_folder import Row, RunFolder, RunFolderError, key_of, storable
 from suites.implementations import ROOT
 from suites.selftest.synthetic_races import timing_entries
 from suites.selftest.synthetic_run import failure_row, property_rows, trial_rows
@@ -166,7 +166,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     """A process that replaces the file again and again is killed while another reads it."""
     path = tmp_path / "timings.json"
     code = (
-        "import pathlib, sys; from reports.files import write_whole\nfolder = pathlib.Path(sys.argv[1])\n"
+        "import pathlib, sys; from reports.store.files import write_whole\nfolder = pathlib.Path(sys.argv[1])\n"
         # It must end by itself, should this process be killed.
         "for n in range(3_000): write_whole(folder, {'timings.json': f'{n} '.encode() * 100_000})"
     )

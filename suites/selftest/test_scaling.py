@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports import figures
-from reports.comparisons import Sample
-from reports.run_folder import Row
-from reports.scaling import Exponent, exponents, memory_exponents, slope, sweeps
-from reports.statistics import Floats, Interval, Rounds, t_interval
+from reports.plots import figures
+from reports.statistics.intervals import Floats, Interval, Rounds, t_interval
+from reports.store.run_folder import Row
+from reports.tables.comparisons import Sample
+from reports.tables.scaling import Exponent, exponents, memory_exponents, slope, sweeps
 from suites.implementations import techniques
 
 SIZES = (512, 1024, 2048, 4096)

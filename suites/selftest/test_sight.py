@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reports import claim_figures, figures, growth, tables, words
-from reports.conditions import causes
-from reports.page import Page, render_page
-from reports.plots import render
-from reports.run_folder import PROPERTIES, Row
-from reports.sight import Sight, sights
+from reports import words
+from reports.pages import growth
+from reports.pages.report import Page, render_page
+from reports.pages.sight import Sight, sights
+from reports.plots import claim_figures, figures
+from reports.plots.svg import render
+from reports.store.run_folder import PROPERTIES, Row
+from reports.tables import frames as tables
+from reports.tables.conditions import causes
 from suites.selftest import synthetic_races as races
 from suites.selftest import synthetic_run as synthetic
 from suites.selftest.synthetic_rows import PRECISIONS, setting

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from reports.statistics import (
+from reports.statistics.intervals import (
     Interval,
     Rounds,
     false_discovery,

@@ -14,11 +14,12 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from reports import change_points, courses, steadiness
-from reports.change_points import partition
-from reports.modality import critical_dip, dip
-from reports.statistics import Floats, Rounds
-from reports.steadiness import MachineVerdict, Steadiness, Verdict, of_race
+from reports.statistics import change_points, courses
+from reports.statistics.change_points import partition
+from reports.statistics.intervals import Floats, Rounds
+from reports.statistics.modality import critical_dip, dip
+from reports.tables import steadiness
+from reports.tables.steadiness import MachineVerdict, Steadiness, Verdict, of_race
 
 HEATS, ROUNDS, CONTENDERS = 3, 40, 6
 Fault = Callable[[np.random.Generator, int, int], Floats]

@@ -1,0 +1,1 @@
+"""Pages of HTML, and what they say in words."""

@@ -1,0 +1,1 @@
+"""Numbers in, intervals and verdicts out: pure functions that know no file and no page."""

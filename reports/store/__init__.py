@@ -1,0 +1,1 @@
+"""What reads and writes run folders, and loses nothing of them."""
