@@ -169,17 +169,20 @@ def implementation(technique: str, name: str) -> Implementation:
 
 
 @functools.cache
-def source_digest(*modules: str) -> str:
+def source_digest(*modules: str, without: str = "") -> str:
     """Digest of modules and of all that they import, within this project or their own top-level package.
 
-    Installed libraries are left out: the environment hash covers them.
+    Installed libraries are left out: the environment hash covers them. So is the module `without`, and what it alone
+    imports: one that runs them, and does not decide what they compute.
     """
     files: dict[str, Path] = {}
     wanted = [(module, module.partition(".")[0]) for module in modules]
     while wanted:
         module, top = wanted.pop()
         path = _find(module)
-        if module in files or path is None or not (_is_project_source(path) or module.partition(".")[0] == top):
+        if module in {*files, without} or path is None:
+            continue
+        if not (_is_project_source(path) or module.partition(".")[0] == top):
             continue
         files[module] = path
         wanted += [(imported, top) for imported in _imports(module, path)]

@@ -194,7 +194,12 @@ class Trial:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
     def asked(self, module: str) -> dict[str, Any]:
-        """What a row of ``trials.jsonl`` was asked; ``module`` is the claim's own."""
+        """What a row of ``trials.jsonl`` was asked; ``module`` is the claim's own.
+
+        Its sources are those that decide what a trial computes. Of what plans and runs trials none is among them, so
+        that hours of training stay valid where that is mended.
+        """
+        sources = source_digest(module, without="suites.claims.trials")
         return {
             "technique": self.implementation.technique,
             "claim": self.claim,
@@ -208,7 +213,7 @@ class Trial:
             "precision": self.precision,
             "device": self.device,
             "scale": self.scale,
-            "source": f"{source_digest(module)}-{self.implementation.digest}",
+            "source": f"{sources}-{self.implementation.digest}",
         }
 
     def __str__(self) -> str:

@@ -176,6 +176,25 @@ def test_the_properties_do_not_change_the_digest_of_the_reference() -> None:
     assert reference.digest != implementations.source_digest("suites.properties.test_additive_attention")
 
 
+def test_what_only_runs_a_claim_is_not_among_its_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong variants: hours of training that count for nothing once a progress bar is mended; or for ever."""
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    parts = {"my_claim": "import my_training, my_runner", "my_training": "a = 1", "my_runner": "import my_report"}
+    for name, text in (parts | {"my_report": "a = 1"}).items():
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+
+    def digest() -> str:
+        forget()
+        return implementations.source_digest("my_claim", without="my_runner")
+
+    before = digest()
+    for name in ("my_runner", "my_report"):
+        (tmp_path / f"{name}.py").write_text("a = 2", encoding="utf-8")
+        assert digest() == before
+    (tmp_path / "my_training.py").write_text("a = 2", encoding="utf-8")
+    assert digest() != before
+
+
 @pytest.mark.usefixtures("package")
 def test_an_attribute_of_a_module_is_an_implementation() -> None:
     chosen = implementation("additive_attention", "my_contender.attention:Offered")
