@@ -95,6 +95,7 @@ PROMISES: Mapping[str, tuple[Promise, ...]] = {
             Kind.QUALITY,
             "Positions that look at each other predict better than positions that see a summary.",
             label="Attention",
+            claim="positions_look_at_each_other",
             races=Races(
                 ("length-*",),
                 TRAIN,

@@ -71,12 +71,19 @@ def _fitted(source: Any, target: Any, longest: int, shift: int) -> Pairs:
 
 
 @functools.lru_cache(maxsize=12)
-def spelled_out(seed: int, longest: int, train: int | None) -> tuple[np.ndarray, np.ndarray]:
+def spelled_out(
+    seed: int, longest: int, train: int | None, validation: int = 1
+) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
     """Each word and how it is pronounced as one sequence for a language model: inputs, and the phones that follow.
 
-    Where a letter follows, the target is padding: nothing is to be learned there.
+    Those to learn from, and those held out. Where a letter follows, the target is padding: nothing is to be learned
+    there.
     """
-    part = words(seed, longest, train, 1).train
+    parts = words(seed, longest, train, validation)
+    return tuple(_in_one(part) for part in (parts.train, parts.validation))
+
+
+def _in_one(part: Pairs) -> tuple[np.ndarray, np.ndarray]:
     rows = np.concatenate([part.source, part.target], axis=1)
     order = np.argsort(rows == PAD, axis=1, kind="stable")  # padding comes last
     rows = np.take_along_axis(rows, order, axis=1)

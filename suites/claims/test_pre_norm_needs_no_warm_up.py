@@ -48,7 +48,7 @@ CLAIM = Claim(
 def train(trial: Trial) -> Outcome:
     """One language model of words and how they are pronounced."""
     steps = STEPS[trial.scale]
-    inputs, targets = spelled_out(trial.seed_for("split"), *SPLIT[trial.scale])
+    (inputs, targets), _ = spelled_out(trial.seed_for("split"), *SPLIT[trial.scale])
     warm_up = steps // 8 if trial.arm.endswith("warm_up") else 1
 
     def draw(generator: np.random.Generator) -> tuple[Any, Any]:
