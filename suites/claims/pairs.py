@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.pronunciation import GRAPHEMES, PHONES, SPECIAL
-from datasets.sequences import PAD
+from datasets.sequences import END, PAD, START
 
 SYMBOLS = SPECIAL + len(GRAPHEMES) + len(PHONES)
 """Of letters and phones, which share one vocabulary."""
@@ -28,10 +28,15 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Parts:
-    """To learn from, and held out; all rows are equally long, whatever the seed held out."""
+    """To learn from, and held out; all rows are equally long, whatever the seed held out.
+
+    Attributes:
+        unknown: the symbol of targets that stands for any word that has none; -1 where all have one.
+    """
 
     train: Pairs
     validation: Pairs
+    unknown: int = -1
 
 
 @functools.lru_cache(maxsize=12)
@@ -44,7 +49,8 @@ def words(seed: int, longest: int, train: int | None, validation: int) -> Parts:
 
     parts = pronunciation.split(train=train, validation=validation, max_letters=longest, seed=seed)
     both = ((part.graphemes, part.phones) for part in (parts.train, parts.validation))
-    return Parts(*(_fitted(*each, longest, len(GRAPHEMES)) for each in both))
+    learned, held_out = (_fitted(*each, longest, len(GRAPHEMES)) for each in both)
+    return Parts(learned, held_out)
 
 
 @functools.lru_cache(maxsize=6)
@@ -54,7 +60,9 @@ def verses(seed: int, longest: int, vocabulary: int, validation: int) -> Parts:
 
     parts = data.split(most_words=longest, validation=validation, vocabulary_size=vocabulary, seed=seed)
     both = ((part.english, part.spanish) for part in (parts.train, parts.validation))
-    return Parts(*(_fitted(*each, longest, vocabulary - data.SPECIAL) for each in both))
+    shift = vocabulary - data.SPECIAL
+    train, held_out = (_fitted(*each, longest, shift) for each in both)
+    return Parts(train, held_out, unknown=data.UNKNOWN + shift)
 
 
 def _fitted(source: Any, target: Any, longest: int, shift: int) -> Pairs:
@@ -111,3 +119,26 @@ def mean_loss(targets: Any, logits: Any) -> Any:
     kept = ops.cast(targets != PAD, logits.dtype)
     losses = keras.losses.sparse_categorical_crossentropy(targets, logits, from_logits=True)
     return ops.sum(losses * kept) / ops.sum(kept)
+
+
+def translated(model: Any, part: Pairs, rows: Any) -> np.ndarray:
+    """What greedy decoding makes of sources, symbol by symbol: targets as in `Pairs`, (N, T)."""
+    source, target = part.source[rows], np.zeros_like(part.target[rows])
+    target[:, 0] = START
+    for t in range(1, target.shape[1]):
+        following = model.predict_on_batch([source, target[:, :-1]])[:, t - 1].argmax(-1)
+        target[:, t] = np.where(np.isin(target[:, t - 1], (END, PAD)), PAD, following)
+    return target
+
+
+def bleu(ours: np.ndarray, right: np.ndarray, unknown: int) -> float:
+    """BLEU of targets (N, T), 0 to 100, by sacrebleu; a word that no symbol stands for is never a right one."""
+    import sacrebleu
+
+    def told(rows: np.ndarray, nothing: str) -> list[str]:
+        kept = ([symbol for symbol in row if symbol not in (PAD, START, END)] for row in rows.tolist())
+        return [" ".join(nothing if symbol == unknown else str(symbol) for symbol in row) for row in kept]
+
+    # They are tokens already, and `force` says so.
+    found = sacrebleu.corpus_bleu(told(ours, "?"), [told(right, "!")], tokenize="none", force=True)
+    return float(found.score)
