@@ -3,17 +3,12 @@
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 
-from reports import words
-from reports.pages import growth
+from reports.pages import growth, html
 from reports.pages.cards import Card, cards
 from reports.pages.conformance import Matrix, conformance
-from reports.pages.gains import promised
 from reports.pages.groups import Group, by_race, grouped
 from reports.pages.mutation import Mutation, mutation
 from reports.pages.reruns import Drawn, Rerun, reruns
@@ -22,14 +17,10 @@ from reports.plots import figures
 from reports.plots.roofline import rooflines
 from reports.plots.svg import Plot, render
 from reports.plots.whiskers import Whiskers
-from reports.statistics import verdicts
-from reports.statistics.intervals import CONFIDENCE
 from reports.store.run_folder import Row
 from reports.tables.claims import CLAIM_RATE
 from reports.tables.comparisons import WITHOUT, inverse
 from reports.tables.frames import Tables
-
-HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -175,37 +166,4 @@ class Page:
 
 def render_page(tables: Tables) -> str:
     """The whole page as text."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE / "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    for name in (
-        "seconds",
-        "seconds_interval",
-        "mebibytes",
-        "factor",
-        "factor_interval",
-        "setting",
-        "properties",
-        "significant",
-        "p_value",
-        "percent",
-        "scaled",
-    ):
-        environment.filters[name] = getattr(words, name)
-    environment.filters["promised"] = promised
-    page = Page(tables)
-    return environment.get_template("page.html.j2").render(
-        page=page,
-        tables=tables,
-        words=words,
-        verdicts=verdicts,
-        confidence=CONFIDENCE,
-        claim_rate=CLAIM_RATE,
-        style=Markup((HERE / "templates" / "style.css").read_text(encoding="utf-8")),
-        script=Markup((HERE / "templates" / "script.js").read_text(encoding="utf-8")),
-        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    )
+    return html.render("page.html.j2", page=Page(tables), tables=tables, runs=tables.runs, claim_rate=CLAIM_RATE)
