@@ -87,7 +87,8 @@ class Rounds:
 
 
 @functools.lru_cache(maxsize=4096)
-def _t_quantile(degrees: float) -> float:
+def t_quantile(degrees: float) -> float:
+    """How many standard errors an interval at `CONFIDENCE` reaches, with so many degrees of freedom."""
     return float(special.stdtrit(degrees, 0.5 + CONFIDENCE / 2))
 
 
@@ -121,7 +122,7 @@ def _t(mean: float, error: float, degrees: float, units: int, basis: str, null: 
     if error == 0:
         return Interval(mean, mean, mean, float(mean == null), units, basis)
     p = 2 * float(special.stdtr(degrees, -abs(mean - null) / error))
-    reach = _t_quantile(degrees) * error
+    reach = t_quantile(degrees) * error
     return Interval(mean, mean - reach, mean + reach, p, units, basis)
 
 
@@ -223,7 +224,7 @@ def noise_floor(ratios: Sequence[Interval]) -> float:
         A ratio of at least 1.
     """
     sizes = np.abs(np.log([ratio.estimate for ratio in ratios]))
-    by_spread = float(np.exp(_t_quantile(max(1.0, len(sizes) / 2)) * _SPREAD_OF_MEDIAN * np.median(sizes)))
+    by_spread = float(np.exp(t_quantile(max(1.0, len(sizes) / 2)) * _SPREAD_OF_MEDIAN * np.median(sizes)))
     known = [ratio for ratio in ratios if ratio.known and ratio.low > 0]
     ends = [max(ratio.high, 1 / ratio.low) for ratio in known] + [math.inf] * (len(ratios) - len(known))
     reach = 1 + float(np.median([ratio.reach for ratio in known])) if known else 1.0
@@ -253,8 +254,8 @@ def moderate(ratios: Sequence[Interval]) -> list[Interval]:
         return list(ratios)
     degrees = np.array([ratios[i].units - 1.0 for i in own])
     reach = np.array([math.log(ratios[i].high / ratios[i].low) / 2 for i in own])
-    variances = (degrees + 1) * (reach / [_t_quantile(d) for d in degrees]) ** 2  # of one heat's log ratio
-    prior_degrees, prior = _variance_prior(variances, degrees)
+    variances = (degrees + 1) * (reach / [t_quantile(d) for d in degrees]) ** 2  # of one heat's log ratio
+    prior_degrees, prior = variance_prior(variances, degrees)
     moderated = list(ratios)
     for i, own_degrees, variance in zip(own, degrees.tolist(), variances.tolist(), strict=True):
         total = prior_degrees + own_degrees
@@ -271,7 +272,7 @@ def moderate(ratios: Sequence[Interval]) -> list[Interval]:
 def _of_a_heat(ratio: Interval, variances: Floats) -> Interval:
     """The interval of a ratio of one heat, given the variance of a heat's log ratio in others of the run, (n,)."""
     if ratio.known and ratio.low > 0:
-        own = (math.log(ratio.high / ratio.low) / 2 / _t_quantile(ratio.units - 1)) ** 2
+        own = (math.log(ratio.high / ratio.low) / 2 / t_quantile(ratio.units - 1)) ** 2
         spreads = np.sqrt(np.maximum(variances, own))
     else:  # a single way: as if heats differed by nothing else than what ways do
         spreads = np.sqrt(variances * WAYS_OF_A_HEAT)
@@ -296,7 +297,7 @@ WAYS_OF_A_HEAT = 20
 _NO_SPREAD = 1e6  # prior degrees of freedom where all variances are alike
 
 
-def _variance_prior(variances: Floats, degrees: Floats) -> tuple[float, float]:
+def variance_prior(variances: Floats, degrees: Floats) -> tuple[float, float]:
     """Degrees of freedom and scale of the scaled inverse chi-square prior of variances, by moments of their logarithms.
 
     Smyth 2004, section 6.2; variances, degrees: (n,).

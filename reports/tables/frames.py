@@ -35,7 +35,8 @@ COLUMNS = {
     "timings": (
         *("place", *ASKED, "variation", "workload", "parameters", "operation", "seed", "race", "apart"),
         *("seconds", "low", "high", "basis", "heats", "rounds", "loops", "items", "first_call_s", "build_s", "traces"),
-        *("memory_bytes", "baseline_bytes", "device_memory_bytes", "joules"),
+        *("memory_bytes", "memory_low", "memory_high", "baseline_bytes", "device_memory_bytes"),
+        *("joules", "joules_low", "joules_high"),
         *rates.COLUMNS,
         *("properties_failed", "properties_known", "properties_run", "why_faster", "profile", "stopped", "checked"),
     ),

@@ -41,6 +41,16 @@ def memory_ratio(row: Row, baseline: Row) -> Interval:
     return Interval(ratio.estimate, low, high, p, ratio.units, ratio.basis).exp()
 
 
+def memory_interval(by_heat: Sequence[float | None]) -> Interval:
+    """The memory of a contender, given that of each of its heats, in bytes; no narrower than a page to either side."""
+    usable = [each for each in by_heat if each]
+    found = t_interval([math.log(each) for each in usable], "heats")
+    if not found.known:
+        return found.exp()
+    reach = math.log1p(PAGE / min(usable))
+    return Interval(found.estimate, found.low - reach, found.high + reach, found.p, found.units, found.basis).exp()
+
+
 def pair(row: Row, baseline: Row) -> tuple[float, float] | None:
     """The memory of a contender and of its baseline, in bytes, where both are known."""
     own, other = memory_of(row), memory_of(baseline)

@@ -15,7 +15,10 @@ from reports.tables.comparisons import CONTROLS, Sample
 from reports.words import significant
 
 MATMUL, COPY = CONTROLS
-COLUMNS = ("multiply_adds", "bytes", "rate", "in_matmuls", "matmul_share", "memory_share", "too_fast")
+COLUMNS = (
+    *("multiply_adds", "bytes", "rate", "in_matmuls", "in_matmuls_low", "in_matmuls_high"),
+    *("in_copies", "in_copies_low", "in_copies_high", "matmul_share", "memory_share", "too_fast"),
+)
 """The first two are known of the work itself; the others are added here."""
 
 LIMITS = {"multiply_adds": 4.0, "bytes": 32.0}
@@ -30,9 +33,9 @@ holds, and the caches next to a processor's cores are up to some thirty times as
 def add_rates(samples: Iterable[Sample]) -> None:
     """Add the rest of `COLUMNS` to the rows of timings; what cannot be told is ``None``.
 
-    ``rate`` is in multiply-adds per second; ``in_matmuls`` how many control products a step lasts;
-    the shares are between 0 and 1, but for work that the caches serve faster than memory can. ``too_fast`` is a
-    sentence about what is beyond `LIMITS`, by more than noise.
+    ``rate`` is in multiply-adds per second; ``in_matmuls`` and ``in_copies`` how many of either control's steps a step
+    lasts, with their intervals. The shares are between 0 and 1, but for work that the caches serve faster than memory
+    can. ``too_fast`` is a sentence about what is beyond `LIMITS`, by more than noise.
     """
     races: dict[tuple[Any, ...], list[Sample]] = defaultdict(list)
     for row, rounds in samples:
@@ -48,24 +51,25 @@ def add_rates(samples: Iterable[Sample]) -> None:
             if row["implementation"] in CONTROLS:
                 continue
             if matmul := matmuls.get(row["precision"]):
-                row["in_matmuls"], row["matmul_share"] = _beside(sample, matmul, "multiply_adds")
-            if copies and row["bytes"]:
-                _, row["memory_share"] = _beside(sample, copies[0], "bytes")
+                row["matmul_share"] = _beside(sample, matmul, "in_matmuls", "multiply_adds")
+            if copies:
+                row["memory_share"] = _beside(sample, copies[0], "in_copies", "bytes")
 
 
-def _beside(sample: Sample, control: Sample, work: str) -> tuple[float, float | None]:
-    """How many of the control's steps a step lasts, and its rate of some work as a share of the control's.
+def _beside(sample: Sample, control: Sample, name: str, work: str) -> float | None:
+    """A step's rate of some work as a share of the control's; how many of the control's steps it lasts is put in.
 
-    Where that is beyond its limit, the row is marked.
+    Where the share is beyond its limit, the row is marked.
     """
     (row, rounds), (control_row, control_rounds) = sample, control
     ratio = step_ratio(rounds, control_rounds)
+    row |= {name: ratio.estimate, f"{name}_low": ratio.low, f"{name}_high": ratio.high}
     own, its = row[work], control_row[work]
     if not (own and its):
-        return ratio.estimate, None
+        return None
     if own / its / ratio.high > LIMITS[work]:
         row["too_fast"] = (
             f"Faster than this machine's own kernels, {significant(own / its / ratio.estimate)} times: its work cannot "
             f"all have been done. Look at it."
         )
-    return ratio.estimate, own / its / ratio.estimate
+    return own / its / ratio.estimate

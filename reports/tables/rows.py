@@ -3,11 +3,10 @@
 import json
 from collections.abc import Iterable, Iterator
 
-import numpy as np
-
 from reports import words
 from reports.statistics.intervals import Rounds, step_time
 from reports.store.run_folder import Row
+from reports.tables.memory import memory_interval
 from reports.tables.places import Run
 from reports.tables.scaling import Exponent
 
@@ -96,6 +95,8 @@ def timing_row(run: Run, row: Row, verdicts: dict[tuple[str, ...], tuple[int, in
     baseline, peak = memory.get("baseline_bytes"), memory.get("peak_bytes")
     net = _net(peak, baseline)
     by_heat = [_net(each, baseline) for each in memory.get("peak_bytes_by_heat") or []]
+    space = memory_interval(by_heat)
+    energy = step_time(Rounds.of(row["race"], row["joules"], row["heat"], row["block"])) if row.get("joules") else None
     failed, known, checked = verdicts.get(_contender(shared), (None, None, None))
     return (
         shared
@@ -105,7 +106,9 @@ def timing_row(run: Run, row: Row, verdicts: dict[tuple[str, ...], tuple[int, in
         | {"seconds": time.estimate, "low": time.low, "high": time.high, "basis": time.basis}
         | {"heats": len(set(timed.heat.tolist())), "rounds": len(timed.seconds)}
         | {"memory_bytes": net, "baseline_bytes": baseline, "device_memory_bytes": memory.get("device_peak_bytes")}
-        | {"joules": float(np.median(row["joules"])) if row.get("joules") else None, "race": row["race"]}
+        | {"memory_low": space.low, "memory_high": space.high}
+        | {"joules": None, "joules_low": None, "joules_high": None, "race": row["race"]}
+        | ({"joules": energy.estimate, "joules_low": energy.low, "joules_high": energy.high} if energy else {})
         | {"properties_failed": failed, "properties_known": known, "properties_run": checked}
         | {"why_faster": row.get("why_faster"), "profile": profile_words(row)}
         | {name: row.get(name) for name in ("stopped", "checked")}
