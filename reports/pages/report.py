@@ -20,7 +20,7 @@ from reports.plots.whiskers import Whiskers
 from reports.store.run_folder import Row
 from reports.tables.claims import CLAIM_RATE
 from reports.tables.comparisons import WITHOUT, inverse
-from reports.tables.frames import Tables
+from reports.tables.frames import Tables, records
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Page:
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
-        self.rows = {name: figures.records(frame) for name, frame in tables.frames.items()}
+        self.rows = {name: records(frame) for name, frame in tables.frames.items()}
         self._plots = 0
         self._anchors = {
             (row["place"], row["kind"], row["key"]): f"r{number}" for number, row in enumerate(self.rows["provenance"])

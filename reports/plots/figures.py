@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 
 from reports.plots.kinds import Curve, Curves, Dot, Forest
 from reports.store.run_folder import Row
@@ -17,11 +15,6 @@ from reports.words import operation as operation_words
 
 SCALING_POINTS = 3
 """A parameter is an axis when it takes at least so many values while all others stay as they are."""
-
-
-def records(frame: pd.DataFrame) -> list[Row]:
-    """The rows of a frame as plain objects, with ``None`` for what is missing."""
-    return list(pa.Table.from_pandas(frame, preserve_index=False).to_pylist())
 
 
 def cost_forests(ratios: Sequence[Row], title: str) -> Iterator[Forest]:

@@ -31,7 +31,12 @@ class RunFolderError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__("".join(each if each.isprintable() else ascii(each)[1:-1] for each in message))
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """Text that changes nothing of a terminal, on one line, whatever it quotes."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 class NotWrittenError(RunFolderError):

@@ -5,11 +5,12 @@ measured again after an edit replaces the old one. Rows of different machines st
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 
 from reports.store.fields import LARGEST
 from reports.store.run_folder import Row, RunFolder, own
@@ -108,11 +109,21 @@ class Tables:
 
     def files(self) -> dict[str, bytes]:
         """Every table as CSV and as Parquet, by the name of its file."""
-        files = {}
-        for name, frame in self.frames.items():
-            files[f"{name}.csv"] = frame.to_csv(index=False).encode()
-            files[f"{name}.parquet"] = frame.to_parquet(index=False)
-        return files
+        return files_of(self.frames)
+
+
+def files_of(frames: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
+    """Tables as CSV and as Parquet, by the name of their file."""
+    files = {}
+    for name, frame in frames.items():
+        files[f"{name}.csv"] = frame.to_csv(index=False).encode()
+        files[f"{name}.parquet"] = frame.to_parquet(index=False)
+    return files
+
+
+def records(frame: pd.DataFrame) -> list[Row]:
+    """The rows of a frame as plain objects, with ``None`` for what is missing."""
+    return list(pa.Table.from_pandas(frame, preserve_index=False).to_pylist())
 
 
 def read(paths: Iterable[Path]) -> Tables:

@@ -258,7 +258,7 @@ def test_a_retrace_reads_as_what_it_is(tmp_path: Path) -> None:
 
 def test_growth_is_said_once_for_all_contenders(read: tables.Tables, page: str) -> None:
     """Wrong variants: a sentence for every precision; memory that did not grow left out; the controls' exponents."""
-    rows = [row for row in figures.records(read["exponents"]) if row["technique"] == "additive_attention"]
+    rows = [row for row in tables.records(read["exponents"]) if row["technique"] == "additive_attention"]
     said = growth.sentences(rows)
     assert len(said) == 5  # time of three operations, memory of the two in which it was measured
     train = next(row for row in rows if row["operation"] == "train" and row["contender"] == "keras")
@@ -277,14 +277,14 @@ def test_growth_without_controls_says_that_the_machine_is_in_it(tmp_path: Path) 
     for depth in (8, 20, 44):
         times: dict[races.Named, float] = {("reference", "float32"): 0.001 * depth}
         entries += list(races.race(rng, "residual", f"d{depth}", {"depth": depth}, "train", times))
-    (time, memory) = growth.sentences(figures.records(written(tmp_path / "run", entries)["exponents"]))
+    (time, memory) = growth.sentences(tables.records(written(tmp_path / "run", entries)["exponents"]))
     assert time.endswith("from 8 to 44; no control kernel ran, so that the machine's own drift is in it.")
     assert memory.endswith("from 8 to 44.")
 
 
 def test_the_controls_show_how_the_machine_drifted(read: tables.Tables) -> None:
     """Wrong variants: contenders among the controls, seconds for ratios, races in the order of their names."""
-    (plot,) = figures.drift(figures.records(read["timings"]))
+    (plot,) = figures.drift(tables.records(read["timings"]))
     products = [f"control: matrix product, {precision}" for precision in PRECISIONS]
     assert {curve.name for curve in plot.curves} == {"control: memory", *products}
     for curve in plot.curves:
@@ -296,7 +296,7 @@ def test_the_controls_show_how_the_machine_drifted(read: tables.Tables) -> None:
 def test_training_is_shown_at_the_furthest_condition(read: tables.Tables) -> None:
     """Wrong variants: all depths in one line, "8" after "44" as text, a seed that was lost counted in the median."""
     (definition,) = read.claims.values()
-    rows = figures.records(read["training"])
+    rows = tables.records(read["training"])
     rates = {(arm, '{"depth": 44}'): None for arm in ("plain", "residual")}
     (plot,) = claim_figures.training_curves(rows, rates, definition)
     assert plot.title == "Training loss after equal steps"

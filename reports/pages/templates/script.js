@@ -1,6 +1,14 @@
 "use strict";
 // The page works without this: it adds the theme switch, sorting, filtering, copying, and opening what a link points to.
+// What is chosen stands in the address, so that a link shows the same.
 (() => {
+  const state = new URLSearchParams(location.search);
+  const keep = (name, value) => {
+    if (value) state.set(name, value); else state.delete(name);
+    const query = state.size ? `?${state}` : "";
+    try { history.replaceState(null, "", `${location.pathname}${query}${location.hash}`); } catch { /* not for files */ }
+  };
+
   const root = document.documentElement;
   const theme = document.getElementById("theme");
   const themes = ["auto", "light", "dark"];
@@ -10,12 +18,13 @@
     if (name === "auto") delete root.dataset.theme; else root.dataset.theme = name;
     theme.textContent = `Theme: ${name}`;
   };
-  let current = themes.includes(remembered()) ? remembered() : "auto";
+  let current = [state.get("theme"), remembered()].find((name) => themes.includes(name)) ?? "auto";
   dress(current);
   theme.hidden = false;
   theme.addEventListener("click", () => {
     current = themes[(themes.indexOf(current) + 1) % themes.length];
     remember(current);
+    keep("theme", current === "auto" ? "" : current);
     dress(current);
   });
 
@@ -30,10 +39,9 @@
     if (typeof a === typeof b) return a < b ? -1 : a > b ? 1 : 0;
     return typeof a === "number" ? -1 : 1;
   };
-  const sort = (header) => {
+  const sort = (header, down) => {
     const table = header.closest("table");
     const column = header.cellIndex;
-    const down = header.getAttribute("aria-sort") === "ascending";
     for (const other of table.tHead.rows[0].cells) if (other.hasAttribute("aria-sort")) other.setAttribute("aria-sort", "none");
     header.setAttribute("aria-sort", down ? "descending" : "ascending");
     for (const body of table.tBodies) {
@@ -43,7 +51,17 @@
       body.append(...keyed.map(([, row]) => row), ...[...body.rows].filter((row) => row.dataset.fixed === "last"));
     }
   };
-  for (const button of document.querySelectorAll("thead button")) button.addEventListener("click", () => sort(button.closest("th")));
+  for (const button of document.querySelectorAll("thead button")) {
+    const header = button.closest("th");
+    const name = header.closest("table").id && `${header.closest("table").id}-sort`;
+    button.addEventListener("click", () => {
+      const down = header.getAttribute("aria-sort") === "ascending";
+      sort(header, down);
+      if (name) keep(name, `${header.cellIndex}${down ? " down" : ""}`);
+    });
+    const [column, down] = (name && state.get(name) || "").split(" ");
+    if (column === `${header.cellIndex}`) sort(header, Boolean(down));
+  }
 
   const status = document.getElementById("status");
   const copied = async (text) => {
@@ -66,22 +84,49 @@
   for (const button of document.querySelectorAll(".copy")) button.hidden = false;
 
   for (const box of document.querySelectorAll(".filter")) {
-    const input = box.querySelector("input");
-    const table = document.getElementById(input.getAttribute("aria-controls"));
-    box.hidden = false;
-    input.addEventListener("input", () => {
+    const input = box.querySelector("[type=search]");
+    const only = box.querySelector("[type=checkbox]");
+    const tables = input.getAttribute("aria-controls").split(" ").map((id) => document.getElementById(id));
+    const apply = () => {
       const wanted = input.value.toLowerCase().split(/\s+/).filter(Boolean);
-      for (const body of table.tBodies) {
-        const title = body.querySelector(".group")?.textContent.toLowerCase() ?? "";
-        let shown = 0;
-        for (const row of body.rows) {
-          if (row.querySelector(".group")) continue;
-          const text = `${title} ${row.textContent.toLowerCase()}`;
-          row.hidden = !wanted.every((word) => text.includes(word));
-          shown += !row.hidden;
+      for (const table of tables) {
+        for (const body of table.tBodies) {
+          const title = body.querySelector(".group")?.textContent.toLowerCase() ?? "";
+          let shown = 0;
+          for (const row of body.rows) {
+            if (row.querySelector(".group")) continue;
+            const text = `${title} ${row.textContent.toLowerCase()}`;
+            row.hidden = !wanted.every((word) => text.includes(word)) || Boolean(only?.checked && !("different" in row.dataset));
+            shown += !row.hidden;
+          }
+          body.hidden = shown === 0;
         }
-        body.hidden = shown === 0;
+        const part = table.closest(".part");
+        if (part) part.hidden = [...table.tBodies].every((body) => body.hidden);
       }
+    };
+    box.hidden = false;
+    input.value = state.get(input.id) ?? "";
+    input.addEventListener("input", () => { apply(); keep(input.id, input.value); });
+    if (only) {
+      only.checked = state.has(only.id);
+      only.addEventListener("change", () => { apply(); keep(only.id, only.checked ? "yes" : ""); });
+    }
+    if (input.value || only?.checked) apply();
+  }
+
+  const experts = document.getElementById("experts");
+  if (experts) { // the columns are all there without a script; with one, the plain ones come first
+    const show = (all) => {
+      document.getElementById("main").classList.toggle("plain", !all);
+      experts.setAttribute("aria-pressed", `${all}`);
+    };
+    show(state.has("experts"));
+    experts.hidden = false;
+    experts.addEventListener("click", () => {
+      const all = experts.getAttribute("aria-pressed") !== "true";
+      show(all);
+      keep("experts", all ? "yes" : "");
     });
   }
 
@@ -90,6 +135,7 @@
     if (!target) return;
     for (const box of document.querySelectorAll(":popover-open")) box.hidePopover();
     if (target.tagName === "DETAILS") target.open = true;
+    for (let box = target; box; box = box.parentElement) box.hidden = false; // a filter may hide what a link points to
     for (let box = target.closest("details"); box; box = box.parentElement.closest("details")) box.open = true;
     target.scrollIntoView();
   };
