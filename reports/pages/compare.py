@@ -20,6 +20,7 @@ from reports.statistics import across as statistics
 from reports.statistics.across import There
 from reports.store.run_folder import Row, canonical_hash
 from reports.tables import across, outcomes, sides
+from reports.tables.rates import MATMUL
 from reports.tables.sides import Difference, Side
 
 CANNOT, ALIKE = There.UNKNOWN.value, There.ALIKE.value
@@ -78,7 +79,7 @@ class Comparison:
     @property
     def settings(self) -> str:
         """What all sides share, in a sentence."""
-        same = [f"{fact.name.replace('_', ' ')} {fact.text}" for fact in sides.equal(self.sides)]
+        same = [f"{sides.title(fact.name)} {fact.text}" for fact in sides.equal(self.sides)]
         return f"The same on all sides: {'; '.join(same)}." if same else "There is no setting that all sides share."
 
     @functools.cached_property
@@ -153,10 +154,10 @@ class Comparison:
     def _differ(self, side: Side) -> str:
         """In what a side differs from the baseline."""
         told = [each for each in sides.differences([self.baseline, side]) if each.name not in sides.NEVER_TIMED]
-        hardware = [each.name.replace("_", " ") for each in told if each.kind == sides.HARDWARE]
+        hardware = [each.title for each in told if each.kind == sides.HARDWARE]
         others = [each for each in told if each.kind in (sides.ENVIRONMENT, sides.SETTINGS, sides.SOURCES)]
         changes = [f"hardware ({_listed(hardware)})"] if hardware else []
-        changes += [f"{each.name} {each.texts[0]} → {each.texts[1]}" for each in others]
+        changes += [f"{each.title} {each.texts[0]} → {each.texts[1]}" for each in others]
         between = f"{side.letter} and {self.baseline.letter}"
         return f"{between} differ in {_listed(changes)}." if changes else f"{between} differ in nothing known but time."
 
@@ -173,15 +174,25 @@ class Comparison:
         neither = sum(row["seconds"] is None and row["baseline_seconds"] is None for row in rows)
         alone += [f"{neither} on neither"] * bool(neither)
         sentences = [", ".join([*said, *alone]) + "."]
+        sentences += [self._machine(row) for row in self.machines if row["side"] == side.name]
         if both:
-            counts = Counter(row["time_verdict"] for row in both)
-            sentences.append(f"On {there}, {_counted(counts, 'time')}.")
+            sentences.append(f"On {there}, {_counted([row['time_verdict'] for row in both], 'time')}.")
         if used := [row["use_verdict"] for row in rows if row["use_verdict"]]:
-            counts = Counter(used)
-            sentences.append(f"In steps of each machine's own kernel, {_counted(counts, 'use')}.")
+            sentences.append(f"In steps of each machine's own kernel, {_counted(used, 'use')}.")
         if changed := sum(bool(row["programs"]) for row in rows):
             sentences.append(f"In {words.plural(changed, 'row')} the sources differ: these ratios are of two programs.")
         return sentences
+
+    def _machine(self, row: Row) -> str:
+        """What a control kernel took on a side beside the baseline."""
+        kernel = f"the matrix product in {row['precision']}" if row["implementation"] == MATMUL else "moving memory"
+        letter, device = self.letters[row["side"]], "" if row["device"] == "cpu" else f" on the {row['device']}"
+        ratio = (
+            f"{words.factor(row['time_ratio'])} {words.factor_interval(row['time_ratio_low'], row['time_ratio_high'])}"
+        )
+        return (
+            f"On {letter}, {kernel}{device} takes {ratio} as long as on {self.baseline.letter}: {row['time_verdict']}."
+        )
 
     def _pay(self) -> list[str]:
         said = []
@@ -216,11 +227,16 @@ def _digest(row: Row) -> str:
     return canonical_hash({name: row[name] for name in outcomes.ASKED})
 
 
-def _counted(counts: Mapping[str, int], measure: str) -> str:
-    """How many rows have which verdict: ``12 are faster there, 1 is slower there, of 3 one cannot tell``."""
-    names = [*across.MEASURES[measure].values(), ALIKE]
-    told = [f"{counts.get(name, 0)} {'is' if counts.get(name, 0) == 1 else 'are'} {name}" for name in names]
-    return f"{', '.join(told)}, and {counts.get(CANNOT, 0)} cannot be told"
+def _counted(verdicts: Sequence[str], measure: str) -> str:
+    """How many rows have which verdict: ``all 12 are faster there``; ``1 is faster there and of 3 one cannot tell``."""
+    counts = Counter(verdicts)
+    numbers = {name: f"{'all ' * (len(counts) == 1 and count > 1)}{count}" for name, count in counts.items()}
+    told = [
+        f"{numbers[name]} {'is' if counts[name] == 1 else 'are'} {name}"
+        for name in (*across.MEASURES[measure].values(), ALIKE)
+        if counts[name]
+    ]
+    return _listed([*told, *([f"of {numbers[CANNOT]} one cannot tell"] if counts[CANNOT] else [])])
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -98,7 +98,9 @@ class _Measured:
         self.side = side
         timed = [row for row in records(side.tables["timings"]) if row["implementation"] not in (*CONTROLS, AGAIN)]
         failed = [row for row in records(side.tables["failures"]) if row["implementation"] not in (*CONTROLS, AGAIN)]
-        self.rows = {_key(row): row for row in [*failed, *timed]}
+        self.rows = {_key(row): row for row in timed}
+        for row in failed:
+            self.rows.setdefault(_key(row), row)
         found = {
             "time": [_interval(row, row["seconds"], row["low"], row["high"]) for row in timed],
             "memory": [_memory(row) for row in timed],

@@ -88,6 +88,16 @@ class Difference:
     name: str
     texts: Sequence[str]
 
+    @property
+    def title(self) -> str:
+        """Its name in words."""
+        return title(self.name)
+
+
+def title(name: str) -> str:
+    """What a setting is called: ``physical_cores`` are physical cores, and packages stay as they are."""
+    return name.removesuffix("_bytes").replace("_", " ") if name.islower() else name
+
 
 def read(paths: Sequence[Path]) -> list[Side]:
     """Read run folders as sides, in the order given.
