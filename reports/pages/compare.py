@@ -1,6 +1,7 @@
 """The page that compares run folders: sides in, one self-contained HTML file out."""
 
 import functools
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -253,7 +254,8 @@ def _ratio(row: Row, measure: str) -> Row | None:
     if row[f"{measure}_ratio"] is None:
         return None
     names = {"ratio": "ratio", "low": "ratio_low", "high": "ratio_high", "verdict": "verdict", "q": "q"}
-    return {name: row[f"{measure}_{given}"] for name, given in names.items()} | {"units": 2, "basis": "sides"}
+    found = {name: row[f"{measure}_{given}"] for name, given in names.items()}
+    return found | {"units": 2 if math.isfinite(found["high"]) else 1, "basis": "sides"}  # one without an interval
 
 
 def _draw(plots: Iterable[Plot], name: str) -> Drawn:

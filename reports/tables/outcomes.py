@@ -47,12 +47,15 @@ def _of_side(side: Side) -> Mapping[tuple[Any, ...], Row]:
         key = _key(row | {"kind": "claim", "name": row["claim"]})
         absent = {"statement": None, "source": row["source"], "command": row["command"], "outcome": NOT_RUN}
         found.setdefault(key, absent | {"detail": row["reason"]})
-    for row in claims.headline(records(side.tables["claims"])):
+    quoted = claims.headline(records(side.tables["claims"]))
+    quoted.sort(key=lambda row: row["contrast_verdict"] != row["verdict"])  # a claim's verdict is that of one contrast
+    judged: set[tuple[Any, ...]] = set()
+    for row in quoted:
         key = _key(row | {"kind": "claim", "name": row["claim"]})
-        of_trial = found.get(key, {})
-        if row["contrast_verdict"] == row["verdict"] or not of_trial.get("statement"):
-            told = {"statement": row["statement"], "outcome": row["verdict"], "detail": _gain(row)}
-            found[key] = of_trial | (told if row["units"] else told | {"detail": of_trial.get("detail")})
+        if key not in judged:
+            judged.add(key)
+            found[key] |= {"statement": row["statement"], "outcome": row["verdict"]}
+            found[key] |= {"detail": _gain(row)} if row["units"] else {}
     return found
 
 
