@@ -3,7 +3,7 @@
 import functools
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -29,12 +29,12 @@ CANNOT, ALIKE = There.UNKNOWN.value, There.ALIKE.value
 
 @dataclass(frozen=True)
 class Section:
-    """One technique's rows, the scales of their whiskers by measure, and its plots."""
+    """One technique's rows, the scale of the whiskers of their times, and its plots."""
 
     technique: str
     title: str
     groups: Sequence[Group]
-    whiskers: Mapping[str, Whiskers]
+    whiskers: Whiskers
     plots: Drawn
 
 
@@ -89,11 +89,11 @@ class Comparison:
         found = []
         for (technique,), rows in sorted(grouped(self.speeds, ("technique",)).items()):
             shown = [row | self._cells(row) for row in rows]
-            scales = {name: Whiskers.of(row[name] for row in shown if row[name]) for name in across.MEASURES}
+            scale = Whiskers.of(row["time"] for row in shown if row["time"])
             title = self.title(technique)
             plots = across_figures.ratio_forests(rows, title, self.sides, self.baseline)
             drawn = _draw(plots, f"{technique}-")
-            found.append(Section(technique, title, by_race(shown, []), scales, drawn))
+            found.append(Section(technique, title, by_race(shown, []), scale, drawn))
         return found
 
     def _cells(self, row: Row) -> Row:
