@@ -71,6 +71,15 @@ def test_a_faster_machine_is_told_from_a_better_use_of_it(compared: Comparison) 
     assert all(row["time_ratio_low"] < 0.5 < row["time_ratio_high"] < 0.6 for row in kernels)
 
 
+def test_a_row_is_measured_in_the_kernel_that_it_comes_nearer_to(compared: Comparison) -> None:
+    """Wrong variants: the other kernel; shares of the other side's."""
+    rows = [row for row in of(compared.speeds, "B") if row["technique"] == "residual" and row["precision"] == "float32"]
+    reference = [row for row in rows if row["implementation"] == "reference" and not row["variation"]]
+    assert {row["kernel"] for row in reference} == {"in_matmuls"}
+    for row in reference:
+        assert (row["share"], row["baseline_share"]) == pytest.approx(races.SHARES[:1] * 2, rel=0.03)
+
+
 def test_equal_sides_do_not_differ(compared: Comparison) -> None:
     """Wrong variant: intervals of heats alone, of which the drift from race to race makes differences."""
     rows = of(compared.speeds, "C")
