@@ -175,11 +175,11 @@ class Comparison:
         neither = sum(row["seconds"] is None and row["baseline_seconds"] is None for row in rows)
         alone += [f"{neither} on neither"] * bool(neither)
         sentences = [", ".join([*said, *alone]) + "."]
-        sentences += [self._machine(row) for row in self.machines if row["side"] == side.name]
         if both:
             sentences.append(f"On {there}, {_counted([row['time_verdict'] for row in both], 'time')}.")
         if used := [row["use_verdict"] for row in rows if row["use_verdict"]]:
             sentences.append(f"In steps of each machine's own kernel, {_counted(used, 'use')}.")
+        sentences += [self._machine(row) for row in self.machines if row["side"] == side.name]
         if changed := sum(bool(row["programs"]) for row in rows):
             sentences.append(f"In {words.plural(changed, 'row')} the sources differ: these ratios are of two programs.")
         return sentences
