@@ -14,6 +14,7 @@ from hypothesis import settings as hypothesis_settings
 
 from benchmarks.contenders import Variant, parse, settings
 from benchmarks.harness import host, machine
+from benchmarks.harness.plan import PLANS
 from benchmarks.workload import BUDGETS
 from reports.store.run_folder import RunFolderError, canonical_hash, now
 from suites import preflight, promises, provenance
@@ -111,6 +112,12 @@ def _add_axes(group: pytest.OptionGroup) -> None:
         help="let the reference race in another way too, beside how it runs by default; may be repeated, and commas "
         f"combine: {settings()}",
     )
+    group.addoption(
+        "--only-contenders",
+        action="store_true",
+        help="let the reference race against those of --contender alone: without peers and other precisions, and "
+        "without the technique left out",
+    )
 
 
 def _add_course(group: pytest.OptionGroup) -> None:
@@ -121,6 +128,13 @@ def _add_course(group: pytest.OptionGroup) -> None:
         metavar="SECONDS",
         help="at the end of the races, spend so much time where intervals are still wide (default: by scale, "
         f"{', '.join(f'{scale} {seconds:g}' for scale, seconds in BUDGETS.items())})",
+    )
+    group.addoption(
+        "--narrow",
+        type=float,
+        metavar="PERCENT",
+        help="a race goes on, as long as there is time, until every ratio is known to so many per cent on either side "
+        f"(default: by scale, {', '.join(f'{scale} {100 * plan.narrow:g}' for scale, plan in PLANS.items())})",
     )
     group.addoption(
         "--minutes",
@@ -161,17 +175,26 @@ def _add_course(group: pytest.OptionGroup) -> None:
     group.addoption("--progress", action="store_true", help="show one progress bar instead of a line per file")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Refuse what cannot work, settle the framework's environment, and open the run folder."""
-    check_machine(config.option.device, config.option.backend)
+def _check_course(config: pytest.Config) -> None:
+    """Refuse numbers that mean nothing."""
     if config.option.workers < 1:
         raise pytest.UsageError(f"--workers {config.option.workers}: expected 1 or more")
     if config.option.budget is not None and config.option.budget < 0:
         raise pytest.UsageError(f"--budget {config.option.budget:g}: expected seconds, 0 or more")
     if config.option.minutes is not None and not config.option.minutes > 0:
         raise pytest.UsageError(f"--minutes {config.option.minutes:g}: expected more than 0")
+    if config.option.narrow is not None and not config.option.narrow > 0:
+        raise pytest.UsageError(f"--narrow {config.option.narrow:g}: expected per cent, more than 0")
+    if config.option.only_contenders and not config.option.contender:
+        raise pytest.UsageError("--only-contenders: expected --contender, too: whom should the reference race against?")
     if config.option.time_limit <= 0:
         raise pytest.UsageError(f"--time-limit {config.option.time_limit:g}: expected seconds, more than 0")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse what cannot work, settle the framework's environment, and open the run folder."""
+    check_machine(config.option.device, config.option.backend)
+    _check_course(config)
     if config.option.cluster is not None and importlib.util.find_spec("ray") is None:
         raise pytest.UsageError(
             "--cluster: Ray is not installed here; pip install -e '.[cluster]', or tox run -e cluster"

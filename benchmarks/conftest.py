@@ -38,9 +38,11 @@ def race(
     asked = [chosen for chosen in option.implementation if chosen.technique == technique]
     contenders = [*dict.fromkeys([*by_default[:1], *asked])] if asked else by_default
     precisions = option.precision if option.scale in workload.mixed else option.precision[:1]
+    if option.only_contenders:
+        contenders, precisions = contenders[:1], precisions[:1]
     in_all = {"reference", *(chosen.name for chosen in asked)}
     left_out = Implementation(technique, WITHOUT, f"reference.{technique}")
-    if has_without and option.backend in backends(technique):
+    if has_without and option.backend in backends(technique) and not option.only_contenders:
         contenders = [*contenders, left_out]
     if option.scale == "quick":
         # In one precision, what peers take, and what the technique costs: its training step or its own work. What a

@@ -171,7 +171,8 @@ class Track:
 
     def _plan(self, scale: str) -> Plan:
         """What a race measures before `refine`; where the session's minutes are counted, one heat."""
-        plan = PLANS[scale]
+        plan, narrow = PLANS[scale], self.config.option.narrow
+        plan = plan if narrow is None else replace(plan, narrow=narrow / 100)
         return plan if self._minutes is None else replace(plan, heats=1, race_s=0.0)
 
     @property

@@ -175,6 +175,14 @@ def source_digest(*modules: str, without: str = "") -> str:
     Installed libraries are left out: the environment hash covers them. So is the module `without`, and what it alone
     imports: one that runs them, and does not decide what they compute.
     """
+    digest = hashlib.sha256()
+    for module, path in sorted(source_files(*modules, without=without).items()):
+        digest.update(module.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def source_files(*modules: str, without: str = "") -> dict[str, Path]:
+    """The files behind `source_digest`, by module."""
     files: dict[str, Path] = {}
     wanted = [(module, module.partition(".")[0]) for module in modules]
     while wanted:
@@ -186,10 +194,7 @@ def source_digest(*modules: str, without: str = "") -> str:
             continue
         files[module] = path
         wanted += [(imported, top) for imported in _imports(module, path)]
-    digest = hashlib.sha256()
-    for module, path in sorted(files.items()):
-        digest.update(module.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
+    return files
 
 
 @functools.cache
