@@ -40,6 +40,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--all", action="store_true", help="measure all, and not only what the changed files can have an effect on"
     )
     parser.add_argument("--technique", action="append", default=[], metavar="NAME", help="only this; may be repeated")
+    parser.add_argument("--select", default="", metavar="EXPRESSION", help="of races, those that pytest's -k names so")
     parser.add_argument(
         "--only",
         choices=("races", "properties", "claims"),
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     from reports.store.files import write_whole
 
     output = options.output or Path("results") / f"gate-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    session = Session(*checked(options, output), output, options.size, options.seconds)
+    session = Session(*checked(options, output), output, options.size, options.seconds, options.select)
     verdict = session.verdict(planned(session.revision, options))
     files = {"gate.json": page.as_json(verdict), "gate.md": page.markdown(verdict)}
     write_whole(output, {name: text.encode() for name, text in files.items()} | {"gate.xml": page.junit(verdict)})
@@ -137,6 +138,7 @@ class Session:
         output: where the run folders go.
         size: the smallest difference that matters, in per cent.
         seconds: for each race.
+        select: which races, as an expression of pytest; all where it is empty.
     """
 
     name: str
@@ -144,6 +146,7 @@ class Session:
     output: Path
     size: float
     seconds: float
+    select: str = ""
 
     def verdict(self, plan: Plan) -> "Verdict":
         """Measure what is planned, and judge it."""
@@ -156,7 +159,7 @@ class Session:
         if plan.races:
             before, races = (self._collected(plan.races, tree) for tree in (self._checkout(), ROOT))
             found += alerts.vanished(races, before)
-            first = self._raced("now", dict.fromkeys(plan.races, ""), len(races))
+            first = self._raced("now", dict.fromkeys(plan.races, self.select), len(races))
             suspected = [each for each in first if each.kind in alerts.AGAIN_FIRST]
             second: list[Alert] = []
             if suspected:
@@ -192,8 +195,8 @@ class Session:
 
         options = ["--contender", f"tree={self.revision}", "--only-contenders", "--benchmark-quiet"]
         options += ["--narrow", f"{NARROW * self.size:g}", "--budget", f"{count * self.seconds:g}"]
-        selected = [name for names in wanted.values() if names for name in names.split(" or ")]
-        options += ["-k", " or ".join(selected)] if selected else []
+        selected = sorted({names for names in wanted.values() if names})
+        options += ["-k", " or ".join(f"({names})" for names in selected)] if selected else []
         tables = self._tables(f"races-{name}", [*wanted, *options], ROOT)
         return alerts.of_races(tables, 1 + self.size / 100) if tables else []
 
