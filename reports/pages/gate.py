@@ -87,7 +87,7 @@ class Verdict:
 
 def told(alert: Alert) -> str:
     """An alert in a line."""
-    if alert.ratio is None:
+    if alert.ratio is None or alert.kind is Kind.UNMEASURED:
         return f"{alert.benchmark}: {alert.kind.value}" + (f" ({alert.detail})" if alert.detail else "")
     interval = f"{alert.ratio:.3f} times the {alert.measure}"
     if alert.low is not None and alert.high is not None:

@@ -38,6 +38,13 @@ AGAIN_FIRST = (Kind.SLOWER, Kind.MORE_MEMORY, Kind.FAILED)
 """Those that are measured a second time before they are called."""
 
 
+HIDDEN = 1.1
+"""A slowdown of this size must be seen: a race whose interval leaves room for it, though none was found, tells nothing.
+
+Where smaller ones do not matter to whoever gates, twice what matters is enough.
+"""
+
+
 @dataclass(frozen=True)
 class Alert:
     """One difference.
@@ -77,6 +84,11 @@ class Alert:
         return asdict(self) | {"kind": self.kind.value}
 
 
+def races_of(tables: Tables) -> int:
+    """How many races a run holds in which both trees met."""
+    return len({benchmark_of(row) for row in records(tables["ratios"]) if row["variation"].startswith("tree=")})
+
+
 def of_races(tables: Tables, size: float) -> list[Alert]:
     """Where the working tree's reference differs from that of the tree beside it, in the races of one run folder.
 
@@ -96,6 +108,10 @@ def of_races(tables: Tables, size: float) -> list[Alert]:
             alerts.append(Alert(Kind.SLOWER, measure="time", **found, **shared))
         if turned["verdict"] == Speed.FASTER.value and turned["ratio"] <= 1 / size:
             alerts.append(Alert(Kind.FASTER, measure="time", **found, **shared))
+        hidden = max(HIDDEN, 1 + 2 * (size - 1))
+        if turned["verdict"] == Speed.UNDECIDED.value and (turned["high"] or 0.0) > hidden:
+            detail = f"too noisy: it could take up to {turned['high']:.2f} times as long, and nobody would see it"
+            alerts.append(Alert(Kind.UNMEASURED, measure="time", detail=detail, **found, **shared))
         of_memory: Row = {
             name: 1 / row[f"memory_{old}"] if row[f"memory_{old}"] else None for name, old in _TURNED.items()
         }
@@ -131,15 +147,19 @@ def of_properties(now: Tables, before: Tables | None) -> list[Alert]:
     One that fails on both sides is no regression, and one that nobody knew before is, where it fails.
     """
     known = {_identity(row): row for row in records(before["conformance"])} if before else {}
-    alerts = []
+    changed: dict[tuple[Kind, str], list[Row]] = {}
     for row in records(now["conformance"]):
         old = known.get(_identity(row))
         fails, failed = _fails(row), old is not None and _fails(old)
         if fails != failed and (fails or old is not None):
             kind = Kind.BROKEN if fails else Kind.MENDED
-            where, at = f"{row['technique']}/{row['property']}", f"in {row['precision']}"
-            detail = f"{at}: {row['message'] or row['example'] or row['statement']}" if fails else at
-            alerts.append(Alert(kind, where, "property", command=row["command"], detail=" ".join(detail.split())[:500]))
+            changed.setdefault((kind, f"{row['technique']}/{row['property']}"), []).append(row)
+    alerts = []
+    for (kind, where), rows in changed.items():
+        first, at = rows[0], f"in {', '.join(row['precision'] for row in rows)}"
+        found = f": {first['message'] or first['example'] or first['statement']}" if kind is Kind.BROKEN else ""
+        detail = " ".join(f"{at}{found}".split())[:500]
+        alerts.append(Alert(kind, where, "property", command=first["command"], detail=detail))
     return alerts
 
 

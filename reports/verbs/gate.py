@@ -155,11 +155,11 @@ class Session:
 
         found: list[Alert] = []
         dropped: list[Alert] = []
-        races: set[str] = set()
+        raced = 0
         if plan.races:
             before, races = (self._collected(plan.races, tree) for tree in (self._checkout(), ROOT))
             found += alerts.vanished(races, before)
-            first = self._raced("now", dict.fromkeys(plan.races, self.select), len(races))
+            first, raced = self._raced("now", dict.fromkeys(plan.races, self.select), len(races))
             suspected = [each for each in first if each.kind in alerts.AGAIN_FIRST]
             second: list[Alert] = []
             if suspected:
@@ -168,20 +168,20 @@ class Session:
                     name = f"benchmarks/bench_{technique}.py"
                     by_file.setdefault(name, []).append(f"{workload}-{operation}-")
                 wanted = {file: " or ".join(sorted(names)) for file, names in by_file.items()}
-                second = self._raced("again", wanted, sum(map(len, by_file.values())))
+                second, _ = self._raced("again", wanted, sum(map(len, by_file.values())))
             kept = alerts.confirmed(first, second)
             dropped = [each for each in suspected if each.identity not in {other.identity for other in kept}]
             found += kept
         proved = self._proved(plan.properties, found) if plan.properties else 0
         if plan.claims:
             now, old = (self._tables(f"claims-{side}", plan.claims, tree) for side, tree in self._sides())
-            found += alerts.of_claims(now, old) if now and old else []
+            found += alerts.of_claims(now, old)
         return Verdict(
             f"{self.name} ({self.revision})" if self.name != self.revision else self.name,
             1 + self.size / 100,
             found,
             dropped,
-            len(races),
+            raced,
             proved,
             len(plan.claims),
         )
@@ -189,8 +189,8 @@ class Session:
     def _sides(self) -> Iterable[tuple[str, Path]]:
         return (("now", ROOT), ("before", self._checkout()))
 
-    def _raced(self, name: str, wanted: Mapping[str, str], count: int) -> "list[Alert]":
-        """What the races of some files show, of each those that an expression of pytest names."""
+    def _raced(self, name: str, wanted: Mapping[str, str], count: int) -> "tuple[list[Alert], int]":
+        """What the races of some files show, of each those that an expression names; and how many they are."""
         from reports.tables import alerts
 
         options = ["--contender", f"tree={self.revision}", "--only-contenders", "--benchmark-quiet"]
@@ -198,7 +198,7 @@ class Session:
         selected = sorted({names for names in wanted.values() if names})
         options += ["-k", " or ".join(f"({names})" for names in selected)] if selected else []
         tables = self._tables(f"races-{name}", [*wanted, *options], ROOT)
-        return alerts.of_races(tables, 1 + self.size / 100) if tables else []
+        return alerts.of_races(tables, 1 + self.size / 100), alerts.races_of(tables)
 
     def _proved(self, files: Sequence[str], found: "list[Alert]") -> int:
         """Prove the working tree's properties and, where one fails, those of the revision; returns how many."""
@@ -207,8 +207,6 @@ class Session:
 
         precisions = ["--precision", "float32,mixed_float16,mixed_bfloat16"]
         now = self._tables("properties-now", [*files, *precisions], ROOT)
-        if now is None:
-            return 0
         rows = records(now["conformance"])
         failing = {row["technique"] for row in rows if row["outcome"] == "failed"}
         before = None
@@ -229,8 +227,8 @@ class Session:
         modules = [file.removesuffix(".py").replace("/", ".") for file in there]
         return set(json.loads(_python(["-c", code, *modules], tree, check=True)))
 
-    def _tables(self, name: str, words: Sequence[str], tree: Path) -> "Tables | None":
-        """Run pytest into a new run folder, and read it; ``None`` where nothing was written."""
+    def _tables(self, name: str, words: Sequence[str], tree: Path) -> "Tables":
+        """Run pytest into a new run folder, and read it."""
         from reports.store.files import RunFolderError
         from reports.tables.frames import read
 

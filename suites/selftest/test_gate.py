@@ -37,6 +37,9 @@ def raced(path: Path, ratios: Mapping[str, float], seed: int = 0, **beside: Any)
         }
         found = list(races.race(rng, "additive_attention", workload, {"source": 1}, "train", times, blocks=8))
         for entry in found:
+            if entry["extra_info"]["asked"].get("variation") and workload in beside.get("noisy", ()):
+                heats, data = entry["extra_info"]["heat"], entry["stats"]["data"]
+                entry["stats"]["data"] = [y * (1.0, 1.6, 0.8, 1.2)[heat] for y, heat in zip(data, heats, strict=True)]
             if entry["extra_info"]["asked"].get("variation") and workload in beside.get("smaller", ()):
                 memory = entry["extra_info"]["memory"]
                 memory["peak_bytes"] = memory["baseline_bytes"] + (100 << 20)
@@ -95,6 +98,15 @@ def test_a_revision_against_itself_is_no_regression(tmp_path: Path) -> None:
     assert sum(map(bool, red)) == 0
 
 
+def test_a_race_that_could_hide_a_slowdown_is_not_passed_over(tmp_path: Path) -> None:
+    """Wrong variant: the noisier the machine, the greener the gate."""
+    found = alerts.of_races(raced(tmp_path / "a", {}, noisy=["source-2"]), 1.02)
+    assert [(alert.kind, alert.benchmark) for alert in found] == [
+        (Kind.UNMEASURED, "additive_attention/source-2/train")
+    ]
+    assert "too noisy: it could take up to 1." in gate.told(found[0])
+
+
 def test_a_failure_is_one_where_the_revision_did_not_fail(tmp_path: Path) -> None:
     """Wrong variants: what fails on both sides closes the gate; what fails on this side alone is passed over."""
     ours, theirs = failure_of("source-1", {}), failure_of("source-2", {"variation": {"tree": "abc"}})
@@ -114,6 +126,15 @@ def proved(path: Path, **outcomes: str) -> Tables:
             PROPERTIES, synthetic.property_row(asked, name, outcome, message="a number" * (outcome == "failed"))
         )
     return read([folder.path])
+
+
+def test_a_property_that_broke_in_three_precisions_broke_once(tmp_path: Path) -> None:
+    folder = synthetic.begin(tmp_path / "now")
+    for precision in ("float32", "mixed_float16"):
+        asked = setting("residual", "reference", precision)
+        folder.append(PROPERTIES, synthetic.property_row(asked, "broke", "failed", message="got 1, expected 2"))
+    (alert,) = alerts.of_properties(read([folder.path]), None)
+    assert alert.detail == "in float32, mixed_float16: got 1, expected 2"
 
 
 def test_a_property_that_broke_is_red_and_one_that_never_held_is_not(tmp_path: Path) -> None:
