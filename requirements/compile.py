@@ -25,7 +25,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PYPROJECT = HERE.parent / "pyproject.toml"
 EXTRAS = {
-    "cpu": ("cpu",),
+    "cpu": ("cpu", "test"),
     "gpu": ("gpu",),
     "peers": ("cpu", "jax", "peers"),
     "jax": ("jax",),
