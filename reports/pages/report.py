@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from reports import words
 from reports.pages import growth, html
 from reports.pages.cards import Card, cards
 from reports.pages.conformance import Matrix, conformance
@@ -144,14 +145,21 @@ class Page:
         return list(reruns(self.rows, self.tables.claims, self.title, self._draw))
 
     def provenance(self) -> dict[str, list[Row]]:
-        """Rows with their commands, by kind: all that were timed or trained, and the properties that failed."""
+        """Rows with their commands, by kind: all that were timed or trained, and the properties that failed.
+
+        All trials of a claim have one command, and one row.
+        """
         failed = {row["key"] for row in self.rows["conformance"] if row["outcome"] == "failed"}
         rows = [
             row | {"anchor": f"r{i}"}
             for i, row in enumerate(self.rows["provenance"])
             if row["kind"] not in ("property", "mutant") or row["key"] in failed
         ]
-        return {kind: of_kind for (kind,), of_kind in grouped(rows, ("kind",)).items()}
+        by_kind = {kind: of_kind for (kind,), of_kind in grouped(rows, ("kind",)).items()}
+        if "trial" in by_kind:
+            together = grouped(by_kind["trial"], ("place", "command")).values()
+            by_kind["trial"] = [_one_row(of_claim) for of_claim in together]
+        return by_kind
 
     def _techniques(self, *names: str) -> list[str]:
         return sorted({row["technique"] for name in names for row in self.rows[name]})
@@ -162,6 +170,14 @@ class Page:
             self._plots += 1
             drawn.append((plot, Markup(render(plot, f"p{self._plots}"))))
         return drawn
+
+
+def _one_row(trials: Sequence[Row]) -> Row:
+    """The trials of a claim as one row: the words that all have in common, and when the last of them ended."""
+    words_of = [row["row"].split(" · ") for row in trials]
+    common = [each for each in words_of[0] if all(each in other for other in words_of)]
+    told = " · ".join([*common, words.plural(len(trials), "trial")])
+    return trials[-1] | {"row": told, "when": max(row["when"] for row in trials)}
 
 
 def render_page(tables: Tables) -> str:
