@@ -3,8 +3,10 @@
 import argparse
 import gc
 import importlib
+import keyword
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 from reports.verbs import VERBS
 
@@ -22,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from reports.store.files import RunFolderError  # not for --help: its schema takes a tenth of a second
 
     try:
-        return int(importlib.import_module(f"reports.verbs.{options.verb}").run(options))
+        return int(_module(options.verb).run(options))
     except RunFolderError as error:
         sys.stderr.write(f"{PROGRAM}: {error}\n")
         return 2
@@ -32,10 +34,15 @@ def _parser(verbs: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=PROGRAM, description="What can be done with run folders.")
     commands = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb in verbs:
-        module = importlib.import_module(f"reports.verbs.{verb}")
+        module = _module(verb)
         help_ = str(module.__doc__).partition("\n")[0]
         module.arguments(commands.add_parser(verb, help=help_, description=help_))
     return parser
+
+
+def _module(verb: str) -> ModuleType:
+    """What does a verb; ``import``, which no module can be called, is done by ``import_``."""
+    return importlib.import_module(f"reports.verbs.{verb}{'_' * keyword.iskeyword(verb)}")
 
 
 if __name__ == "__main__":

@@ -18,11 +18,12 @@ class Dot:
 
 @dataclass(frozen=True)
 class Forest:
-    """Dots and intervals of ratios on a logarithmic axis, with a line at 1."""
+    """Dots and intervals on a logarithmic axis: of ratios, with a line at 1, or of amounts in a unit of their own."""
 
     title: str
     description: str
     dots: Sequence[Dot]
+    unit: str = "×"
 
     @property
     def labels(self) -> list[str]:

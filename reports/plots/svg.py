@@ -38,6 +38,7 @@ _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "touchstone",
     "font.size": 9.2,
+    "text.parse_math": False,  # a dollar in a name is one
     "text.color": INK,
     "axes.edgecolor": GRID,
     "axes.labelcolor": MUTED,
@@ -117,12 +118,16 @@ def _forest(plot: Forest) -> Figure:
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(labels) - 0.4, -0.6)
     ends = [value for dot in plot.dots for value in (dot.low, dot.estimate, dot.high) if 0 < value < math.inf]
-    low, high = min([*ends, 0.97]), max([*ends, 1.03])
+    ratios = plot.unit == "×"
+    ends += [0.97, 1.03] if ratios else []
+    low, high = min(ends), max(ends)
     axes.set_xscale("log")
-    axes.set_xlim(low / 1.03, high * 1.03)
-    ticks = round_ticks(low / 1.03, high * 1.03)
-    _tick(axes.xaxis, ticks, "×")
-    axes.axvline(1, color=MUTED, linewidth=1)
+    room = 1.03 if ratios else max(1.03, (high / low) ** 0.04)
+    axes.set_xlim(low / room, high * room)
+    ticks = round_ticks(low / room, high * room)
+    _tick(axes.xaxis, ticks, plot.unit)
+    if ratios:
+        axes.axvline(1, color=MUTED, linewidth=1)
     axes.grid(axis="x", color=GRID, linewidth=0.6)
     _legend(figure, axes)
     return figure

@@ -171,7 +171,7 @@ class RunFolder:
     def run(self) -> Row:
         """``run.json``: the machine, the environment and the sessions."""
         path = self.path / RUN
-        run = _parse(read(path) or b"", f"{path}")
+        run = parse(read(path) or b"", f"{path}")
         found = run.get("format") if isinstance(run, dict) else None
         if isinstance(run, dict) and (found != FORMAT or isinstance(found, bool)):
             raise RunFolderError(f"{path} has run format {found!r}; this version of Touchstone reads format {FORMAT}")
@@ -203,7 +203,7 @@ class RunFolder:
         rows = []
         for number, line in enumerate(whole_lines(read(path) or b"").split(b"\n")[:-1], start=1):
             where = f"{path}, line {number}"
-            rows.append(_parse(line, where, "remove that line"))
+            rows.append(parse(line, where, "remove that line"))
             _require(model, rows[-1], where)
         return rows
 
@@ -225,7 +225,7 @@ class RunFolder:
         content = read(path)
         if content is None:
             return {}
-        file = _parse(content, f"{path}")
+        file = parse(content, f"{path}")
         _check_timings(file, path)
         return dict(file)
 
@@ -295,12 +295,19 @@ _ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|(u[dD][89a-fA-
 """An escape of JSON; of a lone surrogate where the group matches."""
 
 
-def _parse(content: bytes, where: str, remedy: str = "mend it, or put a copy in its place") -> Any:
-    """What JSON says. Lone surrogates, which rows of earlier versions may have, become their escapes as text."""
+def parse(content: bytes, where: str, remedy: str = "mend it, or put a copy in its place", **allowed: bool) -> Any:
+    """What JSON says. Lone surrogates, which rows of earlier versions may have, become their escapes as text.
+
+    Args:
+        content: of a file or a line.
+        where: names it.
+        remedy: what to do where it is no JSON.
+        **allowed: ``allow_inf_nan=True`` for what other programs wrote.
+    """
     if rb"\u" in content:
         content = _ESCAPE.sub(lambda found: b"\\" * bool(found[1]) + found[0], content)
     try:
-        return from_json(content, allow_inf_nan=False)
+        return from_json(content, **{"allow_inf_nan": False} | allowed)
     except ValueError as error:
         at = str(error).replace("at line 1 column", "at column")
         raise RunFolderError(f"{where}: no JSON, {at}; {remedy}") from None

@@ -182,5 +182,6 @@ def timing_entry(asked: Row, rounds: list[tuple[float, int, int]], **beside: Any
         },
         "items": 32,
     }
-    name = f"{group}[{asked['implementation']}-{asked['precision']}]"
+    varied = "".join(f"-{name}={value}" for name, value in (asked.get("variation") or {}).items())
+    name = f"{group}[{asked['implementation']}-{asked['precision']}{varied}]"
     return {"group": group, "name": name, "fullname": name, "stats": {"data": seconds}, "extra_info": info | beside}
