@@ -8,16 +8,21 @@ there for screen readers.
 import io
 import math
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from html import escape
 from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import to_hex, to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
@@ -37,6 +42,7 @@ WIDTH = 4.5  # inches: 430 CSS pixels, two side by side on a desk, one on a phon
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "touchstone",
+    "pdf.fonttype": 42,  # letters stay letters
     "font.size": 9.2,
     "text.parse_math": False,  # a dollar in a name is one
     "text.color": INK,
@@ -51,11 +57,63 @@ _STYLE: dict[Any, Any] = {
 
 def render(plot: Plot, identifier: str) -> str:
     """Draw a plot as an SVG element for a page; `identifier` must be unique on that page."""
-    with matplotlib.rc_context(_STYLE):
+    with _drawing():
         figure = _figure(plot)
         text = io.StringIO()
         FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})
-    return _inline(text.getvalue(), plot, identifier)
+    return _inline(_NO_TEXT.sub("\ufffd", text.getvalue()), plot, identifier)
+
+
+@contextmanager
+def _drawing() -> Iterator[None]:
+    """The style of all plots; that a font lacks a character is no news, since pages have fonts of their own."""
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph ")
+        yield
+
+
+_NO_TEXT = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f]")
+"""Characters that no XML may hold."""
+
+
+PRINTED = {INK: "#1c1e22", MUTED: "#5c5f66", GRID: "#dedad0"} | dict(
+    zip(SERIES, ("#0b62ab", "#b34700", "#1b7a4b", "#8b3a9c", "#6b6b00", "#a3154f"), strict=True)
+)
+"""The colours of a file of its own: those of the page in the light."""
+
+
+def save(plot: Plot, kinds: Sequence[str]) -> dict[str, bytes]:
+    """Draw a plot as files of their own, on white: ``svg``, ``pdf`` and ``png``, by kind."""
+    files = {}
+    with _drawing():
+        figure = _figure(plot)
+        FigureCanvasBase(figure)
+        figure.text(0.01, 1, plot.title, weight="bold", verticalalignment="bottom")
+        figure.draw_without_rendering()  # ticks are made late
+        _colour(figure)
+        figure.patch.set(visible=True, facecolor="white")
+        for kind in kinds:
+            content = io.BytesIO()
+            dated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind, {})  # same numbers, same file
+            named = {"Title": _NO_TEXT.sub("\ufffd", plot.title)} | dated
+            figure.savefig(content, format=kind, dpi=200, bbox_inches="tight", metadata=named)
+            files[kind] = content.getvalue()
+    if "svg" in files:
+        files["svg"] = _NO_TEXT.sub("\ufffd", files["svg"].decode()).encode()
+    return files
+
+
+def _colour(figure: Figure) -> None:
+    """Put the colours of print in the place of the stand-ins."""
+    for artist in figure.findobj():
+        for name in ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor"):
+            get, put = (getattr(artist, f"{verb}_{name}", None) for verb in ("get", "set"))
+            if get is None or put is None:
+                continue
+            with suppress(ValueError, TypeError):  # none, or several colours
+                colour = np.atleast_2d(to_rgba_array(get()))
+                if len(colour) == 1 and (printed := PRINTED.get(to_hex(colour[0]))):
+                    put(printed)
 
 
 def _figure(plot: Plot) -> Figure:

@@ -17,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the page and its tables; the page's path is the last line printed."""
-    from reports.store.files import write_whole
+    from reports.store.files import printable, write_whole
     from reports.store.pytest_benchmark import load
 
     load(options.files)  # refuse before anything heavy is imported
@@ -28,9 +28,9 @@ def run(options: argparse.Namespace) -> int:
     foreign = read_foreign(options.files)
     write_whole(options.output, {**foreign.tables(), PAGE: render_foreign(foreign).encode()})
     for note in foreign.notes:
-        sys.stderr.write(f"python -m reports: {''.join(each if each.isprintable() else '?' for each in note)}\n")
+        sys.stderr.write(f"python -m reports: {printable(note)}\n")
     page = ForeignPage(foreign)
-    sys.stdout.writelines(f"{sentence}\n" for sentence in page.findings())
+    sys.stdout.writelines(f"{printable(sentence)}\n" for sentence in page.findings())
     what = f"{words.plural(page.count, 'benchmark')} of {words.plural(len(page.files), 'file')}"
     sys.stdout.write(f"{what}:\n{options.output / PAGE}\n")
     return 0
