@@ -192,14 +192,14 @@ class RunFolder:
             RunFolderError: the row is not one of its kind; nothing is written.
         """
         kept, path = storable(row), self.path / name
-        _require(_model(name), kept, f"{path}, new row")
+        _require(model_of(name), kept, f"{path}, new row")
         if path.parent != self.path:  # the folder itself may be a link, which whoever named it has made
             refuse_link(path.parent)
         append_line(path, (json.dumps(kept, separators=(",", ":"), allow_nan=False) + "\n").encode())
 
     def rows(self, name: str) -> list[Row]:
         """The rows of a JSON-lines file; a line torn by a kill, which can only be the last, is left out."""
-        path, model = self.path / name, _model(name)
+        path, model = self.path / name, model_of(name)
         rows = []
         for number, line in enumerate(whole_lines(read(path) or b"").split(b"\n")[:-1], start=1):
             where = f"{path}, line {number}"
@@ -282,7 +282,8 @@ def _is_no_remains(path: Path) -> bool:
     return path.name != LOCK and not path.name.startswith(UNFINISHED)
 
 
-def _model(name: str) -> type[schema.Model]:
+def model_of(name: str) -> type[schema.Model]:
+    """What a row of a file of JSON lines must be."""
     models: dict[str, type[schema.Model]] = {
         PROPERTIES: schema.Property,
         TRIALS: schema.Trial,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from reports.store.run_folder import PROPERTIES, RUN, TIMINGS, TRIALS, Row, RunFolder
+from reports.store.run_folder import PROPERTIES, RUN, TIMINGS, TRIALS, Row, RunFolder, key_of
 from suites.selftest import synthetic_races as races
 from suites.selftest.synthetic_run import begin, failure_row, property_rows, trial_rows
 
@@ -111,8 +111,10 @@ def _tuned(row: Row, rate: float, purpose: str) -> Row:
     law = definition["contrasts"][0] | {"baseline": 0.5, "expects": "equal"}
     definition["contrasts"] = [*definition["contrasts"], law]
     definition["metrics"] = definition["metrics"] | {"training_loss": {"title": "t", "better": "lower", "last": 2}}
+    asked = row["asked"] | {"claim": "tuned", "rate": rate, "purpose": purpose}
     return row | {
-        "asked": row["asked"] | {"claim": "tuned", "rate": rate, "purpose": purpose},
+        "key": key_of(asked),
+        "asked": asked,
         "metrics": row["metrics"] | {"training_loss": 0.5},
         "steps": list(range(1, points + 1)),
         "clock": [0.1 * step for step in range(points)],
