@@ -12,12 +12,12 @@ from reports import words
 from reports.pages import html
 from reports.pages.groups import grouped
 from reports.pages.reruns import Drawn
-from reports.plots.foreign_figures import group_plot, over_parameters
+from reports.plots.foreign_figures import group_plot, over_files, over_parameters
 from reports.plots.svg import Plot, render
 from reports.plots.whiskers import Whiskers
 from reports.statistics.across import There
 from reports.store.run_folder import Row
-from reports.tables.foreign import Foreign
+from reports.tables.foreign import DEVIATION, QUARTILES, Foreign
 from reports.tables.frames import records
 
 
@@ -57,7 +57,7 @@ class ForeignPage:
         groups = []
         for (name,), rows in grouped(self.rows, ("group",)).items():
             title = name or "Without a group"
-            plots = [*group_plot(rows, title, letters), *over_parameters(rows, letters)]
+            plots = [*group_plot(rows, title, letters), *over_files(rows, letters), *over_parameters(rows, letters)]
             ratios = [row["against"] for row in rows if row["against"]]
             groups.append(ForeignGroup(title, rows, self._draw(plots), Whiskers.of(ratios)))
         return groups
@@ -123,10 +123,11 @@ def _against(row: Row) -> Row | None:
 def interval(row: Row) -> str:
     """The interval of a time, or why there is none."""
     if row["low"] is not None and row["high"] is not None and math.isfinite(row["low"]):
-        return words.seconds_interval(row["low"], row["high"])
+        of = f" from its {row['basis']}" if row["basis"] in (QUARTILES, DEVIATION) else ""
+        return words.seconds_interval(row["low"], row["high"]) + of
     if row["rounds"] == 1:
         return "one sample: no interval"
-    return "no samples kept: no interval" if not row["basis"] else "too few rounds: no interval"
+    return "too few rounds: no interval" if row["basis"] else "no samples kept: no interval"
 
 
 def extra(row: Row) -> str:

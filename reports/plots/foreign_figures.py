@@ -52,6 +52,29 @@ def group_plot(rows: Sequence[Row], title: str, files: Sequence[str]) -> Iterato
     yield Forest(f"{title}: how long does a call take?", described, dots, f" {unit}")
 
 
+def over_files(rows: Sequence[Row], files: Sequence[str]) -> Iterator[Curves]:
+    """Of three files and more: how times went from file to file, of the benchmarks that moved the most."""
+    if len(files) < SCALING_POINTS:
+        return
+    courses: dict[str, dict[int, Row]] = {}
+    for row in rows:
+        if row["ratio"] is not None:
+            courses.setdefault(row["fullname"], {})[files.index(row["file"]) + 1] = row
+    moved = sorted(courses, key=lambda name: -max(abs(math.log(row["ratio"])) for row in courses[name].values()))
+    shown = [name for name in courses if name in set(moved[:SERIES])]
+    labels = _labels(next(iter(courses[name].values())) for name in shown)
+    curves = []
+    for name in shown:
+        course = sorted(courses[name].items())
+        times = [_ends(row, "ratio", "ratio_low", "ratio_high", 1) for _, row in course]
+        ends = [(low, high) if math.isfinite(low) else (y, y) for y, low, high in times]
+        curves.append(Curve(labels[name], [1, *(x for x, _ in course)], [1, *(y for y, *_ in times)], [(1, 1), *ends]))
+    if curves:
+        more = _told(len(moved) - len(shown), "those that moved the most")
+        described = f"Time beside file {files[0]}, with its interval, in the order in which the files were named.{more}"
+        yield Curves("How did times go from file to file?", described, "file", f"times file {files[0]}", curves)
+
+
 def _first(rows: Sequence[Row]) -> tuple[list[Row], int]:
     """The rows of as many benchmarks as a plot can hold, and how many more there are."""
     names = list(dict.fromkeys(row["fullname"] for row in rows))

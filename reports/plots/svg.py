@@ -182,7 +182,7 @@ def _forest(plot: Forest) -> Figure:
     axes.set_xscale("log")
     room = 1.03 if ratios else max(1.03, (high / low) ** 0.04)
     axes.set_xlim(low / room, high * room)
-    ticks = round_ticks(low / room, high * room)
+    ticks = round_ticks(low / room, high * room, most=6 if ratios else 4)  # a unit takes its room
     _tick(axes.xaxis, ticks, plot.unit)
     if ratios:
         axes.axvline(1, color=MUTED, linewidth=1)

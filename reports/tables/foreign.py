@@ -159,13 +159,39 @@ def numeric(value: Any) -> bool:
 
 
 def _time(benchmark: Benchmark) -> Interval:
-    """How long a call takes; with an interval of the median where the samples are there."""
-    samples = benchmark.samples
+    """How long a call takes, with an interval of the median where the samples are there, or what says how they vary."""
+    samples, statistics = benchmark.samples, benchmark.statistics
     if samples:
         ones = np.ones(len(samples), np.int64)
         return step_time(Rounds.of("", samples, benchmark.heats or ones, ones))
-    seconds = benchmark.statistics.get(MEDIAN, benchmark.statistics.get(MEAN, math.nan))
-    return Interval(seconds, -math.inf, math.inf, 1.0, benchmark.rounds or 0, "")
+    seconds, rounds = statistics.get(MEDIAN, statistics.get(MEAN, math.nan)), benchmark.rounds or 0
+    if MEDIAN in statistics and "iqr" in statistics:
+        return _from_spread(seconds, MEDIAN_ERROR * statistics["iqr"], rounds, QUARTILES)
+    if MEDIAN not in statistics and "stddev" in statistics:
+        return _from_spread(seconds, statistics["stddev"], rounds, DEVIATION)
+    return Interval(seconds, -math.inf, math.inf, 1.0, rounds, "")
+
+
+QUARTILES, DEVIATION = "quartiles", "standard deviation"
+"""The bases of intervals of benchmarks whose samples nobody kept."""
+
+LEAST_ROUNDS = 6
+"""Of fewer, no interval of a median holds 95%, whatever the samples."""
+
+MEDIAN_ERROR = math.sqrt(math.pi / 2) / 1.349
+"""The standard error of a median is so many times the quartiles' distance, over the root of the number of samples.
+
+So for samples that are normal in their middle half (McGill, Tukey and Larsen, "Variations of box plots", American
+Statistician 32, 1978), whatever their tails are.
+"""
+
+
+def _from_spread(seconds: float, spread: float, rounds: int, basis: str) -> Interval:
+    """An interval of a time, by the error of its logarithm, which keeps it positive."""
+    if rounds < LEAST_ROUNDS or not seconds > 0:
+        return Interval(seconds, -math.inf, math.inf, 1.0, rounds, basis)
+    reach = t_quantile(rounds - 1.0) * min(spread / seconds / math.sqrt(rounds), 1.0)
+    return Interval(seconds, seconds * math.exp(-reach), seconds * math.exp(reach), 1.0, rounds, basis)
 
 
 def _ratio(time: Interval, first: Interval) -> Interval | None:

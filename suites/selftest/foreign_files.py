@@ -21,7 +21,8 @@ def entry(
     """A benchmark whose rounds vary by a percent."""
     data = seconds * np.exp(np.random.default_rng(seed).normal(0, 0.01, rounds))
     stats: Row = {name: float(getattr(np, name)(data)) for name in ("min", "max", "mean", "median")}
-    stats |= {"stddev": float(data.std(ddof=1)) if rounds > 1 else 0.0, "iqr": 0.0, "rounds": rounds, "iterations": 1}
+    stats |= {"stddev": float(data.std(ddof=1)) if rounds > 1 else 0.0, "rounds": rounds, "iterations": 1}
+    stats["iqr"] = float(np.subtract(*np.percentile(data, (75, 25))))
     stats |= {"ops": 1 / stats["mean"], "outliers": "1;2"}
     if samples:
         stats["data"] = data.tolist()
@@ -92,7 +93,7 @@ def twice_as_slow(content: Row) -> Row:
     slow = copy.deepcopy(content)
     for each in slow["benchmarks"]:
         stats = each["stats"]
-        stats |= {name: stats[name] * 2 for name in ("min", "max", "mean", "median")}
+        stats |= {name: stats[name] * 2 for name in ("min", "max", "mean", "median", "stddev", "iqr")}
         if "data" in stats:
             stats["data"] = [value * 2 for value in stats["data"]]
     return slow

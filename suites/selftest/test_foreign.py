@@ -12,6 +12,7 @@ import pytest
 
 from reports.__main__ import main
 from reports.pages.foreign import ForeignPage, interval, render_foreign
+from reports.plots.kinds import Curves
 from reports.store.files import RunFolderError
 from reports.store.pytest_benchmark import load, load_file
 from reports.tables.foreign import Foreign, read_foreign
@@ -57,7 +58,7 @@ def test_what_is_planted_is_read(tmp_path: Path) -> None:
     assert (sort["group"], sort["family"], sort["params"]) == ("sorting", "bench/test_a.py::test_sort", '{"size": 100}')
     once, summed = rows["bench/test_a.py::test_once"], rows["bench/test_b.py::test_once"]
     assert interval(once) == "one sample: no interval"
-    assert interval(summed) == "no samples kept: no interval"
+    assert interval(summed).endswith(" ms from its quartiles")
     assert {once["name"], summed["name"]} == {once["fullname"], summed["fullname"]}  # one name alone would be both's
     assert json.loads(rows["bench/test_a.py::test_kernel"]["extra"]) == {
         "gpu_mem": 1024,
@@ -91,14 +92,45 @@ def test_files_are_compared_with_the_first_and_claim_less_than_a_race(tmp_path: 
         rows = [row for row in rows_of(read_foreign(order)) if row["file"] == "B"]
         for row in rows:
             assert row["ratio"] == pytest.approx(2.0 if slower else 0.5)
-            if row["rounds"] == 1 or not row["basis"]:
+            if row["rounds"] == 1:
                 assert row["verdict"] == "cannot tell"
             else:
                 assert row["verdict"] == ("slower there" if slower else "faster there")
                 assert row["ratio_high"] / row["ratio_low"] > 1.05**4  # the noise of either side, each way
     page = render_foreign(read_foreign(paths))
     assert "They took no turns" in page
-    assert "File B beside file A, 6 benchmarks: 4 slower there, 2 cannot tell." in page
+    assert "File B beside file A, 6 benchmarks: 5 slower there, 1 cannot tell." in page
+
+
+@pytest.mark.parametrize("estimator", ["median", "mean"])
+def test_an_interval_from_a_spread_is_about_as_wide_as_that_of_the_samples(tmp_path: Path, estimator: str) -> None:
+    """Wrong variants: the quartiles' distance as the standard error; the root of the number of rounds left out."""
+    for seed in range(5):
+        with_samples = files.entry("t::f", 1e-3, rounds=400, seed=seed)
+        without = files.entry("t::f", 1e-3, rounds=400, seed=seed, samples=False)
+        if estimator == "mean":
+            del without["stats"]["median"]
+        pair = [
+            rows_of(read_foreign([files.write(tmp_path / "a.json", files.file(e))]))[0] for e in (with_samples, without)
+        ]
+        widths = [row["high"] - row["low"] for row in pair]
+        assert 0.5 < widths[1] / widths[0] < 1.6
+        assert pair[1]["basis"] == ("quartiles" if estimator == "median" else "standard deviation")
+    few = files.entry("t::f", 1e-3, rounds=5, samples=False)
+    (row,) = rows_of(read_foreign([files.write(tmp_path / "a.json", files.file(few))]))
+    assert interval(row) == "too few rounds: no interval"
+
+
+def test_of_three_files_the_course_is_drawn(tmp_path: Path) -> None:
+    """Wrong variants: a file that lacks a benchmark shifts those after it; the order of the letters after Z."""
+    contents = [files.file(files.entry("t::f", 1e-3 * (1 + n), seed=n), files.entry("t::g", 1.0)) for n in range(28)]
+    contents[1]["benchmarks"].pop(0)
+    paths = [files.write(tmp_path / f"{n:02d}.json", content) for n, content in enumerate(contents)]
+    (group,) = ForeignPage(read_foreign(paths)).groups()
+    (plot,) = (plot for plot, _ in group.plots if isinstance(plot, Curves))
+    course = next(curve for curve in plot.curves if curve.name == "f")
+    assert list(course.x) == [1, *range(3, 29)]
+    assert course.y == pytest.approx([1, *range(3, 29)], rel=0.02)
 
 
 def test_the_same_code_on_the_same_machine_is_never_called_different(tmp_path: Path) -> None:
