@@ -89,7 +89,6 @@ def save(plot: Plot, kinds: Sequence[str]) -> dict[str, bytes]:
         figure = _figure(plot)
         FigureCanvasBase(figure)
         figure.text(0.01, 1, plot.title, weight="bold", verticalalignment="bottom")
-        figure.draw_without_rendering()  # ticks are made late
         _colour(figure)
         figure.patch.set(visible=True, facecolor="white")
         for kind in kinds:

@@ -119,7 +119,7 @@ def test_what_tells_of_the_sender_is_named(
 
 def test_common_words_tell_nothing(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wrong variants: the square root of a statement is the user root; a longer word has the host's name in it."""
-    monkeypatch.setattr(check, "_NAMES", {"host": "atten"})
+    monkeypatch.setattr(check, "_NAMES", {"host": "atten", "user": "tention"})
     text = "the root mean square of attention, see /usr/lib/x and https://example.org/root/a"
     assert edited(whole, tmp_path / "run", PROPERTIES, (0, "message"), text) == []
 

@@ -120,6 +120,7 @@ def test_markdown_says_what_the_cell_says() -> None:
     cell = re.split(r" (?<!\\)\| ", row.strip("| "))[0]
     assert re.sub(r"\\([\\`*_{}\[\]<>|~#&!$@])", r"\1", cell) == " ".join(HOSTILE.split())
     assert not re.search(r"(?<!\\)[<\[`*_]", cell)
+    assert r"\\h" in cell
 
 
 def test_latex_escapes_what_latex_reads() -> None:

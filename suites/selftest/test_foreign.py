@@ -147,14 +147,18 @@ def test_nothing_vanishes_without_a_word(tmp_path: Path, capsys: pytest.CaptureF
     """Wrong variants: a benchmark that one file lacks, a torn sample, a second entry of a name is dropped unsaid."""
     torn = files.entry("t::torn", 1e-3)
     torn["stats"]["data"][-1] = "... omitted"
-    twice = files.entry("t::twice", 1e-3)
-    first = files.file(files.entry("t::gone", 1e-3), torn, twice, twice, files.entry("t::nothing", 1.0) | {"stats": {}})
+    twice, short = files.entry("t::twice", 1e-3), files.entry("t::short", 1e-3)
+    short["stats"]["data"].pop()
+    first = files.file(
+        files.entry("t::gone", 1e-3), torn, twice, twice, short, files.entry("t::nothing", 1.0) | {"stats": {}}
+    )
     paths = [files.write(tmp_path / "1.json", first), files.write(tmp_path / "2.json", files.file(twice))]
     (tmp_path / "3.json").write_text("{}")
     assert main(["import", str(tmp_path), "--output", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().err
     for each in (
-        "The samples of t::torn",
+        "The samples of t::torn are left out: not all are times",
+        "The samples of t::short are left out: 39 of them are there, of 40 rounds",
         "t::twice is there already",
         "t::nothing has no time",
         f"{tmp_path / '3.json'}",
@@ -162,7 +166,7 @@ def test_nothing_vanishes_without_a_word(tmp_path: Path, capsys: pytest.CaptureF
         assert each in said
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert "t::gone: not in file B." in page
-    assert [row["fullname"] for row in rows_of(read_foreign(paths), "absent")] == ["t::gone", "t::torn"]
+    assert [row["fullname"] for row in rows_of(read_foreign(paths), "absent")] == ["t::gone", "t::torn", "t::short"]
 
 
 def test_the_identity_is_the_fullname_and_stays(tmp_path: Path) -> None:
