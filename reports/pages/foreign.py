@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from markupsafe import Markup
 
@@ -19,6 +20,11 @@ from reports.statistics.across import There
 from reports.store.run_folder import Row
 from reports.tables.foreign import DEVIATION, QUARTILES, Foreign
 from reports.tables.frames import records
+
+MOST_ROWS, MOST_PLOTS, MOST_OF_A_GROUP = 1500, 40, 12
+"""What a page holds of rows and plots, which makes it about 2 MB; the tables beside it have everything."""
+
+DIFFERENT = (There.FASTER, There.SLOWER)
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,8 @@ class ForeignPage:
         self.rows = [row | {"against": _against(row)} for row in rows["benchmarks"]]
         self.several = len(self.files) > 1
         self._plots = 0
+        ranked = sorted(range(len(self.rows)), key=lambda at: self.rows[at]["verdict"] not in DIFFERENT)  # is stable
+        self.shown = [self.rows[at] for at in sorted(ranked[:MOST_ROWS])]
 
     @property
     def count(self) -> int:
@@ -54,12 +62,13 @@ class ForeignPage:
     def groups(self) -> list[ForeignGroup]:
         """The groups, in the order in which they come."""
         letters = [file["file"] for file in self.files]
+        whole = grouped(self.rows, ("group",))
         groups = []
-        for (name,), rows in grouped(self.rows, ("group",)).items():
-            title = name or "Without a group"
+        for (name,), shown in grouped(self.shown, ("group",)).items():
+            title, rows = name or "Without a group", whole[name,]
             plots = [*group_plot(rows, title, letters), *over_files(rows, letters), *over_parameters(rows, letters)]
             ratios = [row["against"] for row in rows if row["against"]]
-            groups.append(ForeignGroup(title, rows, self._draw(plots), Whiskers.of(ratios)))
+            groups.append(ForeignGroup(title, shown, self._draw(plots[:MOST_OF_A_GROUP]), Whiskers.of(ratios)))
         return groups
 
     def findings(self) -> list[str]:
@@ -86,6 +95,14 @@ class ForeignPage:
                 )
         return told
 
+    @property
+    def cut(self) -> str:
+        """What the page leaves to its tables, so that it opens at once; empty where it has everything."""
+        if len(self.shown) == len(self.rows):
+            return ""
+        which = "those that differ first" if self.several else "the first"
+        return f"On this page are {len(self.shown)} of {len(self.rows)} rows, {which}; benchmarks.csv has all."
+
     def left_out(self) -> list[str]:
         """What is not on this page although a file has it, or not in a file although another has it."""
         lacking = [f"{row['fullname']}: not in file {row['file']}." for row in self.absent]
@@ -93,7 +110,7 @@ class ForeignPage:
 
     def _draw(self, plots: Iterable[Plot]) -> Drawn:
         drawn = []
-        for plot in plots:
+        for plot in islice(plots, MOST_PLOTS - self._plots):
             self._plots += 1
             drawn.append((plot, Markup(render(plot, f"p{self._plots}"))))
         return drawn

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from reports.__main__ import main
+from reports.pages import foreign
 from reports.pages.foreign import ForeignPage, interval, render_foreign
 from reports.plots.kinds import Curves
 from reports.store.files import RunFolderError
@@ -27,8 +28,8 @@ TRIED = int(os.environ.get("TOUCHSTONE_DAMAGES", "20"))
 """How many damages to a file are tried; `TOUCHSTONE_DAMAGES=100000 pytest ...` tries all."""
 
 
-def rows_of(foreign: Foreign, name: str = "benchmarks") -> list[dict[str, Any]]:
-    return ForeignPage(foreign).rows if name == "benchmarks" else foreign.frames[name].to_dict("records")
+def rows_of(read: Foreign, name: str = "benchmarks") -> list[dict[str, Any]]:
+    return ForeignPage(read).rows if name == "benchmarks" else read.frames[name].to_dict("records")
 
 
 def test_each_real_file_becomes_a_page_in_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,6 +132,23 @@ def test_of_three_files_the_course_is_drawn(tmp_path: Path) -> None:
     course = next(curve for curve in plot.curves if curve.name == "f")
     assert list(course.x) == [1, *range(3, 29)]
     assert course.y == pytest.approx([1, *range(3, 29)], rel=0.02)
+
+
+def test_a_page_of_thousands_stays_small_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong variants: what differs is among what is cut; a group without rows; a cut that nobody is told of."""
+    monkeypatch.setattr(foreign, "MOST_ROWS", 30)
+    entries = [files.entry(f"t::f[{n}]", 1e-3, group=f"g{n % 3}", params={"n": n}) for n in range(40)]
+    slower = files.twice_as_slow(files.file(entries[-1]))["benchmarks"]
+    paths = [
+        files.write(tmp_path / "1.json", files.file(*entries)),
+        files.write(tmp_path / "2.json", files.file(*entries[:-1], *slower)),
+    ]
+    page = ForeignPage(read_foreign(paths))
+    shown = [row for group in page.groups() for row in group.rows]
+    assert len(shown) == 30
+    assert [row["fullname"] for row in shown if row["verdict"] == "slower there"] == ["t::f[39]"]
+    assert page.cut == "On this page are 30 of 80 rows, those that differ first; benchmarks.csv has all."
+    assert page.cut in render_foreign(read_foreign(paths))
 
 
 def test_the_same_code_on_the_same_machine_is_never_called_different(tmp_path: Path) -> None:
