@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from reports.__main__ import main
+from suites.selftest import foreign_files as files
 from suites.selftest import synthetic_run as synthetic
 from suites.selftest.chromium import Chromium, find
 from suites.selftest.synthetic_rows import Machine
@@ -16,7 +17,7 @@ CHROMIUM = find()
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium here; .ci/run installs it (apt-get install chromium)"
 )
-PAGES = ("report", "compare")
+PAGES = ("report", "compare", "import")
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +26,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     results = tmp_path_factory.mktemp("results")
     machines = {"first": Machine(), "second": Machine("Another CPU with a rather long name", seed=1)}
     runs = [str(synthetic.write_run(results / name, machine).path) for name, machine in machines.items()]
+    content = files.every_kind()
+    others = [files.write(results / "a.json", content), files.write(results / "b.json", files.twice_as_slow(content))]
     for verb in PAGES:
-        assert main([verb, *runs, "--output", str(results / verb)]) == 0
+        given = [str(path) for path in others] if verb == "import" else runs
+        assert main([verb, *given, "--output", str(results / verb)]) == 0
     return {verb: results / verb / "index.html" for verb in PAGES}
 
 
