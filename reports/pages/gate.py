@@ -7,6 +7,7 @@ from enum import IntEnum
 from xml.etree import ElementTree
 
 from reports import words
+from reports.pages.printed import escaped
 from reports.tables.alerts import RED, Alert, Kind
 
 MARK = "<!-- touchstone gate -->"
@@ -110,7 +111,7 @@ def text(verdict: Verdict) -> str:
 def markdown(verdict: Verdict) -> str:
     """For ``$GITHUB_STEP_SUMMARY`` and a comment: one line where nothing differs, else a table."""
     sign = {Exit.OPEN: "✅", Exit.REGRESSION: "❌"}.get(verdict.exit, "⚠️")
-    lines = [MARK, f"{sign} **Touchstone**: {_escaped(verdict.headline)}"]
+    lines = [MARK, f"{sign} **Touchstone**: {escaped(verdict.headline)}"]
     if verdict.alerts:
         lines += ["", "| | benchmark | what | ratio | 95% interval | noise floor |", "|---|---|---|---|---|---|"]
     for alert in verdict.ordered():
@@ -119,23 +120,15 @@ def markdown(verdict: Verdict) -> str:
         floor = f"{alert.floor:.3f}" if alert.floor and alert.measure == "time" else ""
         what = alert.kind.value + (f": {alert.detail}" if alert.detail else "")
         cells = "❌" if alert.is_red else "", alert.benchmark, what, ratio, interval, floor
-        lines.append("| " + " | ".join(map(_escaped, cells)) + " |")
+        lines.append("| " + " | ".join(map(escaped, cells)) + " |")
     commands = [alert.command for alert in verdict.ordered() if alert.is_red and alert.command]
     if commands:
         lines += ["", "To measure these again:", "", "```", *dict.fromkeys(commands), "```"]
     if verdict.dropped:
         dropped = "; ".join(told(alert) for alert in verdict.dropped)
-        lines += ["", f"Seen once, not again, and so not called: {_escaped(dropped)}."]
-    lines += ["", *(_escaped(note) for note in verdict.notes)] if verdict.notes else []
+        lines += ["", f"Seen once, not again, and so not called: {escaped(dropped)}."]
+    lines += ["", *(escaped(note) for note in verdict.notes)] if verdict.notes else []
     return "\n".join(lines) + "\n"
-
-
-def _escaped(cell: str) -> str:
-    """Text as a cell of a table that Markdown reads as text."""
-    cell = " ".join(cell.split())
-    for sign in "\\`*_[]<>|":
-        cell = cell.replace(sign, f"\\{sign}")
-    return cell
 
 
 def junit(verdict: Verdict) -> bytes:

@@ -110,7 +110,7 @@ def markdown(frames: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
 
 
 def _markdown(title: str, frame: pd.DataFrame) -> bytes:
-    lines = [frame.columns, ["---"] * len(frame.columns), *frame.map(_escaped).to_numpy().tolist()]
+    lines = [frame.columns, ["---"] * len(frame.columns), *frame.map(escaped).to_numpy().tolist()]
     table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     return f"## {title}\n\n{table}".encode()
 
@@ -119,7 +119,8 @@ _MARKS = re.compile(r"([\\`*_{}\[\]<>|~#&!$@])")
 """What Markdown, or GitHub's, may read as something else than itself."""
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Text, on one line, as Markdown reads it as text."""
     return _MARKS.sub(r"\\\1", text)
 
 
