@@ -41,6 +41,9 @@ WORKLOADS = (
 
 With ``resnet20-32x32``, whose batch is 32, the last ones are a sweep over the batch."""
 
+CONTENDERS = {"resnet20-digits": ("determinism=on",)}
+"""What it costs to compute the same bits every time, as claims do when they train."""
+
 
 def model(subject: Any, parameters: Mapping[str, int], **options: Any) -> Any:
     """The network, from images (B, side, side, C) to float32 logits (B, classes)."""

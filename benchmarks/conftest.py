@@ -3,10 +3,12 @@
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+from benchmarks.contenders import parse
 from benchmarks.controls import COPY, MATMUL
 from benchmarks.races import Recorded, Track
 from benchmarks.workload import AGAIN, WITHOUT, Contender, Workload
@@ -21,7 +23,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "contender" in metafunc.fixturenames:
         technique = Path(metafunc.module.__file__).stem.removeprefix("bench_")
         races = [
-            race(metafunc.config, technique, workload, operation, hasattr(metafunc.module, "without"))
+            race(metafunc.config, technique, workload, operation, metafunc.module)
             for workload in metafunc.module.WORKLOADS
             for operation in workload.operations.get(metafunc.config.option.scale, ())
         ]
@@ -30,9 +32,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def race(
-    config: pytest.Config, technique: str, workload: Workload, operation: str, has_without: bool
+    config: pytest.Config, technique: str, workload: Workload, operation: str, bench: ModuleType
 ) -> list[Contender]:
-    """The contenders of one race: the reference, the peers or the modules asked for, and the technique left out."""
+    """The contenders of one race: the reference, the peers or the modules asked for, and the technique left out.
+
+    Besides, the reference in other ways that the bench module names in its ``CONTENDERS``, by workload, in the words of
+    ``--contender``.
+    """
     option = config.option
     by_default = run_by_default(technique, option.backend)
     asked = [chosen for chosen in option.implementation if chosen.technique == technique]
@@ -42,7 +48,7 @@ def race(
         contenders, precisions = contenders[:1], precisions[:1]
     in_all = {"reference", *(chosen.name for chosen in asked)}
     left_out = Implementation(technique, WITHOUT, f"reference.{technique}")
-    if has_without and option.backend in backends(technique) and not option.only_contenders:
+    if hasattr(bench, "without") and option.backend in backends(technique) and not option.only_contenders:
         contenders = [*contenders, left_out]
     if option.scale == "quick":
         # In one precision, what peers take, and what the technique costs: its training step or its own work. What a
@@ -59,7 +65,10 @@ def race(
     usual = Contender(workload, operation, reference, precisions[0], option.backend, option.device, option.scale)
     if usual in entered:  # it meets itself too: what differs between the two is the noise of this race
         entered.insert(1, replace(usual, implementation=replace(reference, name=AGAIN)))
-    entered += [varied for variant in option.contender if (varied := variant.of(usual))]
+    named = (
+        [] if asked or option.only_contenders else map(parse, getattr(bench, "CONTENDERS", {}).get(workload.name, ()))
+    )
+    entered += [varied for variant in (*named, *option.contender) if (varied := variant.of(usual))]
     return [*dict.fromkeys(entered), *controls(entered)]
 
 

@@ -29,8 +29,9 @@ class Workload:
     its inputs and integer targets as NumPy arrays; what is timed are `OPERATIONS` on it. For any other technique:
     ``step(subject, parameters, operation, seed)``, a `benchmarks.calls.Step` of an operation that the module names
     itself. Optional are ``without``, with the arguments of
-    ``model`` or ``step``: the same work with the technique left out (its subject is the reference); and ``preload()``,
-    which reads the data into the memory that all workers share.
+    ``model`` or ``step``: the same work with the technique left out (its subject is the reference); ``preload()``,
+    which reads the data into the memory that all workers share; and ``CONTENDERS``, by a workload's name the other ways
+    in which the reference always races in it, as ``--contender`` takes them.
 
     Attributes:
         technique: the technique's name.
