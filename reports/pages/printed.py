@@ -10,12 +10,14 @@ from reports import words
 from reports.pages.gains import gain_words
 from reports.pages.groups import grouped
 from reports.store.run_folder import Row
+from reports.tables.claims import PUBLISHED, SETTING, STEPS, TIME, TUNED, headline
 from reports.tables.frames import Tables, records
 
 TITLES = {
     "timings": "Seconds per step",
     "ratios": "Ratios of times",
-    "claims": "Claims",
+    "verdicts": "Claims",
+    "claims": "What claims expect, one by one",
     "conformance": "Properties that hold",
 }
 
@@ -26,6 +28,7 @@ def printed(tables: Tables) -> dict[str, pd.DataFrame]:
     found = {
         "timings": [_timing(row) for row in rows["timings"]],
         "ratios": [_ratio(row) for row in [*rows["ratios"], *rows["precision"]]],
+        "verdicts": [_verdicts(of) for of in grouped(rows["claims"], SETTING).values()],
         "claims": [_claim(row) for row in rows["claims"]],
         "conformance": [_conformance(of) for of in grouped(rows["conformance"], _OF_A_CONTENDER).values()],
     }
@@ -67,6 +70,23 @@ def _work(row: Row) -> Row:
 
 def _ends(row: Row) -> tuple[float, float]:
     return tuple(float("nan") if row[end] is None else row[end] for end in ("low", "high"))  # type: ignore[return-value]
+
+
+def _verdicts(rows: list[Row]) -> Row:
+    """One claim: what came of it in each setting and by each budget, and the gain that decided the quoted verdict."""
+    found = {(row["settings"], row["budget"]): row["verdict"] for row in rows}
+    quoted = headline(rows)
+    decided = next((row for row in quoted if row["contrast_verdict"] == row["verdict"]), quoted[0])
+    by_time = found.get((quoted[0]["settings"], TIME))
+    return {
+        "Technique": rows[0]["technique"],
+        "Claim": rows[0]["statement"],
+        "As published": found.get((PUBLISHED, STEPS), ""),
+        "Tuned": found.get((TUNED, STEPS), "nothing to tune"),
+        "After equal time": by_time or "not compared",
+        "Seeds": str(max(int(row["units"] or 0) for row in quoted)),
+        "Because": gain_words(decided),
+    }
 
 
 def _claim(row: Row) -> Row:

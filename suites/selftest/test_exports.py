@@ -49,7 +49,7 @@ def test_all_formats_are_written_by_default_and_one_where_it_is_asked_for(run: R
     asked = ["--format", "bencher", "--format", "markdown"]
     assert main(["export", str(run.path), "--output", str(tmp_path / "two"), *asked]) == 0
     names = {path.name for path in (tmp_path / "two").iterdir()}
-    assert names == {"bencher.json", "timings.md", "ratios.md", "claims.md", "conformance.md"}
+    assert names == {"bencher.json", "timings.md", "ratios.md", "verdicts.md", "claims.md", "conformance.md"}
 
 
 def test_names_are_unique_and_stable(tables: Tables, tmp_path: Path) -> None:
@@ -147,6 +147,10 @@ def test_the_tables_that_people_read_hold_every_contender_and_failure(tables: Ta
     assert set(keras["Hold"]) == {"3 of 4"}
     assert set(keras["Fail"]) == {"fully_masked_row_gives_zeros (known)"}
     assert (found["claims"]["Verdict"] != "").all()
+    (verdict,) = found["verdicts"].to_dict("records")
+    assert verdict["As published"] == "reproduced"
+    assert verdict["Tuned"] == "nothing to tune"
+    assert verdict["Because"].startswith("residual over plain in ")
 
 
 def test_csv_is_that_of_the_report(tables: Tables) -> None:
