@@ -44,11 +44,18 @@ def _slowed(made: Iterator[Data]) -> Iterator[Data]:
 """What stands in the place of `LINE` where a slowdown is planted."""
 
 
-def gate(clone: Path, number: int, seconds: float) -> tuple[int, str]:
-    """One gate of a clone's working tree against its last commit: its exit code, and what it said."""
+def gate(clone: Path, number: int, seconds: float, keep: Path | None = None) -> tuple[int, str]:
+    """One gate of a clone's working tree against its last commit: its exit code, and what it said.
+
+    What it wrote for people and programs is kept in a folder, where one is named.
+    """
     output = clone / "results" / str(number)
     words = ["-m", "reports", "gate", "HEAD", *RACE, "--seconds", f"{seconds:g}", "--output", str(output)]
     done = subprocess.run([sys.executable, *words], cwd=clone, capture_output=True, text=True, check=False)
+    for name in ("gate.md", "gate.json", "gate.xml"):
+        if keep is not None and (output / name).is_file():
+            keep.mkdir(parents=True, exist_ok=True)
+            shutil.copy(output / name, keep / name)
     shutil.rmtree(output, ignore_errors=True)
     return done.returncode, (done.stdout or done.stderr).strip()
 
@@ -89,6 +96,7 @@ def main() -> None:
     parser.add_argument("--slowdown", type=float, default=5.0, help="per cent")
     parser.add_argument("--seconds", type=float, default=10.0, help="for each race")
     parser.add_argument("--neighbour", type=float, default=0.0, help="share of the time that one core is kept busy")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="what the last planted gate wrote goes here")
     parser.add_argument("--rows", type=Path, default=Path("results/gate_errors.jsonl"))
     options = parser.parse_args()
     options.rows.parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +114,7 @@ def main() -> None:
             }
             for number, role in enumerate(roles[len(rows) :], start=len(rows)):
                 began = time.monotonic()
-                code, said = gate(clones[role], number, options.seconds)
+                code, said = gate(clones[role], number, options.seconds, options.keep if role == "planted" else None)
                 rows.append({"role": role, "exit": str(code), "said": said.splitlines()[0] if said else ""})
                 with options.rows.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(rows[-1]) + "\n")
