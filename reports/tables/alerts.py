@@ -6,7 +6,7 @@ what matters.
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 
 from reports.statistics.verdicts import MARGIN, Memory, Speed, Verdict
@@ -199,14 +199,21 @@ def vanished(now: Collection[str], before: Iterable[str]) -> list[Alert]:
 
 
 def confirmed(first: Iterable[Alert], second: Iterable[Alert]) -> list[Alert]:
-    """Of what has to be seen twice, what was, as the second run measured it; and all else of the first."""
+    """Of what has to be seen twice, what was, as the second run measured it; and all else of the first.
+
+    What the second run was too noisy to see is not known, and not passed over.
+    """
     seen = {alert.identity: alert for alert in second}
+    noisy = {(alert.benchmark, alert.measure): alert for alert in second if alert.kind is Kind.UNMEASURED}
     kept = []
     for alert in first:
+        where = alert.benchmark, alert.measure
         if alert.kind not in AGAIN_FIRST:
             kept.append(alert)
         elif alert.identity in seen:
             kept.append(seen[alert.identity])
+        elif where in noisy:
+            kept.append(replace(noisy[where], detail=f"{alert.kind.value} at first, and then {noisy[where].detail}"))
     return kept
 
 

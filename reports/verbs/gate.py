@@ -170,7 +170,8 @@ class Session:
                 wanted = {file: " or ".join(sorted(names)) for file, names in by_file.items()}
                 second, _ = self._raced("again", wanted, sum(map(len, by_file.values())))
             kept = alerts.confirmed(first, second)
-            dropped = [each for each in suspected if each.identity not in {other.identity for other in kept}]
+            named = {(each.benchmark, each.measure) for each in kept}
+            dropped = [each for each in suspected if (each.benchmark, each.measure) not in named]
             found += kept
         proved = self._proved(plan.properties, found) if plan.properties else 0
         if plan.claims:

@@ -166,6 +166,9 @@ def test_what_one_run_alone_shows_is_not_called() -> None:
     other = Alert(Kind.SLOWER, "t/other/train", "time", 1.2)
     assert alerts.confirmed([SLOW, FAST], [other]) == [FAST]
     assert alerts.confirmed([SLOW, FAST], [SLOW]) == [SLOW, FAST]
+    noisy = Alert(Kind.UNMEASURED, SLOW.benchmark, "time", detail="too noisy")
+    (unknown,) = alerts.confirmed([SLOW], [noisy])
+    assert (unknown.kind, unknown.detail) == (Kind.UNMEASURED, "slower at first, and then too noisy")
 
 
 @pytest.mark.parametrize(
