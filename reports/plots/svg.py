@@ -327,7 +327,6 @@ def _inline(svg: str, plot: Plot, identifier: str) -> str:
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg, count=2).replace("xlink:href", "href")
     svg = re.sub(r'\bid="', f'id="{identifier}-', svg)
     svg = re.sub(r'(url\(|href=")#', rf"\1#{identifier}-", svg)
-    svg = re.sub(r"(\d\.\d)\d+", r"\1", svg)
     svg = re.sub(r"font: ([\d.]+)px [^;\"]*|font-family: [^;\"]*; ?", _font_size, svg)
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, variable)
@@ -346,6 +345,7 @@ _NUMBERED = re.compile(r"-(?:[A-Za-z]\w*\.)?[A-Za-z]\w*_\d+$")
 def _compact(svg: str) -> str:
     """The same picture in half as many characters: a page may hold a hundred of them."""
     root = ElementTree.fromstring(svg)
+    _shorten(root.attrib)
     _prune(root)
     root.set("style", ";".join(_USUAL))
     text = ElementTree.tostring(root, encoding="unicode")
@@ -377,12 +377,18 @@ def _prune(element: ElementTree.Element) -> None:
             element.set("style", style)
 
 
+_PLACES = {"d", "x", "y", "width", "height", "viewBox", "transform", "points"}
+"""Attributes that hold coordinates; a tenth of a pixel is enough."""
+
+
 def _shorten(attributes: dict[str, str]) -> None:
     """Leave out of an element's attributes what says nothing."""
     if "style" in attributes:
         said = [each.strip().replace(": ", ":") for each in attributes.pop("style").split(";")]
         if said := [each for each in said if each and each not in _USUAL]:
             attributes["style"] = ";".join(said)
+    for name in _PLACES & attributes.keys():
+        attributes[name] = re.sub(r"(\d\.\d)\d+", r"\1", attributes[name])
     if "d" in attributes:
         attributes["d"] = re.sub(r"\s*([A-Za-z])\s*", r"\1", " ".join(attributes["d"].split()))
     if re.match(r"rotate\(-?0 ", attributes.get("transform", "")):

@@ -433,6 +433,14 @@ def test_plots_are_inline_themed_and_named() -> None:
         assert "var(--series-1)" in svg
 
 
+def test_numbers_on_an_axis_stay_as_they_are_though_coordinates_are_shortened() -> None:
+    """Wrong variant: a rate of 0.0111 that is called 0.0."""
+    curve = Curve("plain", [0.00123, 0.0111, 0.1], [0.00125, 0.1, 0.2])
+    svg = render(Curves("t", "d", "rate", "loss", [curve], log_x=True, log_y=True), "p1")
+    assert {"0.00123", "0.0111"} <= set(re.findall(r">([\d.]+)</text>", svg))
+    assert re.findall(r"[ \"]\d+\.\d\d+", "".join(re.findall(r' d="[^"]*"', svg))) == []
+
+
 @pytest.mark.parametrize(
     ("low", "high"), [(0.93, 1.36), (0.2, 8.0), (0.95, 2.6), (0.001, 5000.0), (20.0, 420.0), (0.5, 1e30)]
 )
