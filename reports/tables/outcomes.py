@@ -6,7 +6,7 @@ from typing import Any
 from reports import words
 from reports.store.run_folder import Row
 from reports.tables import claims, sides
-from reports.tables.frames import records
+from reports.tables.frames import Tables, records
 from reports.tables.sides import Side
 
 ASKED = ("kind", "technique", "name", "implementation", "backend", "precision", "device", "scale")
@@ -19,7 +19,7 @@ DIFFERS, EQUAL, LACKING = "differs", "equal", "one side only"
 
 def outcomes(compared: Sequence[Side]) -> list[Row]:
     """Rows with `COLUMNS`: every property and claim on every side."""
-    found = [_of_side(side) for side in compared]
+    found = [outcomes_of(side.tables) for side in compared]
     rows = []
     for key in dict.fromkeys(key for of_side in found for key in of_side):
         asked = dict(zip(ASKED, key, strict=True))
@@ -35,19 +35,19 @@ def outcomes(compared: Sequence[Side]) -> list[Row]:
     return rows
 
 
-def _of_side(side: Side) -> Mapping[tuple[Any, ...], Row]:
-    """What each property and claim came to."""
+def outcomes_of(tables: Tables) -> Mapping[tuple[Any, ...], Row]:
+    """What each property and claim of a run came to, by `ASKED`."""
     found: dict[tuple[Any, ...], Row] = {}
-    for row in records(side.tables["conformance"]):
+    for row in records(tables["conformance"]):
         known = row["outcome"] == "failed" and row["known"] is not None
         beside = {name: row[name] for name in ("statement", "source", "command")}
         beside |= {"outcome": "known defect" if known else row["outcome"], "detail": row["message"]}
         found[_key(row | {"kind": "property", "name": row["property"]})] = beside
-    for row in records(side.tables["trials"]):
+    for row in records(tables["trials"]):
         key = _key(row | {"kind": "claim", "name": row["claim"]})
         absent = {"statement": None, "source": row["source"], "command": row["command"], "outcome": NOT_RUN}
         found.setdefault(key, absent | {"detail": row["reason"]})
-    quoted = claims.headline(records(side.tables["claims"]))
+    quoted = claims.headline(records(tables["claims"]))
     quoted.sort(key=lambda row: row["contrast_verdict"] != row["verdict"])  # a claim's verdict is that of one contrast
     judged: set[tuple[Any, ...]] = set()
     for row in quoted:

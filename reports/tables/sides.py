@@ -110,7 +110,7 @@ def read(paths: Sequence[Path]) -> list[Side]:
     if len(paths) < 2:
         raise RunFolderError(f"{paths[0]} alone cannot be compared; name a second run folder")
     found = [frames.read([path]) for path in paths]
-    facts = [_facts(tables.runs[0].facts) for tables in found]
+    facts = [facts_of(tables.runs[0].facts) for tables in found]
     names = _names([tables.runs[0] for tables in found], facts)
     return [Side(*each) for each in zip(letters(), names, found, facts, strict=False)]
 
@@ -164,7 +164,8 @@ def changed_sources(own: Any, others: Any, measured: str) -> list[str]:
     return [name for name, a, b in zip((measured, "implementation"), *pairs, strict=True) if a != b]
 
 
-def _facts(run: Row) -> dict[tuple[str, str], Fact]:
+def facts_of(run: Row) -> dict[tuple[str, str], Fact]:
+    """The settings of a run, given its ``run.json``, by kind and name."""
     found = [Fact(HARDWARE, name, _value(name, value)) for name, value in run["machine"].items()]
     for name, value in run["environment"].items():
         kind = SETTINGS if name.isupper() or name in LIMITS else ENVIRONMENT
