@@ -7,7 +7,6 @@ runs can stand in one table.
 
 import json
 import math
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,12 +25,13 @@ from reports.tables.places import machine_name
 
 RUN_COLUMNS = (
     *("run", "name", "started", "when", "revision", "dirty", "machine", "environment", "machine_name", "scale"),
-    *("finished", "floor", "settings"),
+    *("finished", "floor", "settings", "titles"),
 )
 """``run`` tells it from other runs, however many rows it has got since; ``when`` is when it was written last.
 
 ``finished`` says whether its last session ended by itself. ``floor`` is the smallest ratio that its races could tell
-from noise, or missing without an A/A race. ``settings`` is a JSON list of ``[kind, name, text]``.
+from noise, or missing without an A/A race. ``settings`` is a JSON list of ``[kind, name, text]``, ``titles`` what techniques are
+called.
 """
 
 NUMBERS = ("seconds", *KERNELS, "ratio", "memory_bytes")
@@ -43,6 +43,9 @@ POINT_COLUMNS = (
 """``ratio`` is to ``baseline``, within the race; the numbers of `KERNELS` are in steps of the race's own kernel."""
 
 OUTCOME_COLUMNS = ("run", *outcomes.ASKED, "statement", "outcome", "detail", "source", "command")
+
+OF_HISTORY = {"runs": RUN_COLUMNS, "points": POINT_COLUMNS, "outcomes": OUTCOME_COLUMNS}
+"""The tables of which a history is made."""
 
 COMPLETE = (0, 1, 5)
 """Exit codes of a session that did all it was asked for: passed, something failed, nothing to do."""
@@ -59,7 +62,7 @@ def read(folder: Path, name: str) -> dict[str, pd.DataFrame]:
     facts = tables.runs[0].facts
     held = [row["when"] for kind in ("conformance", "trials", "timings") for row in records(tables[kind])]
     run = _run(facts, name, folder, max((_time(when, folder) for when in held), default=""))
-    run["floor"] = max(tables.floors.values(), default=None)
+    run |= {"floor": max(tables.floors.values(), default=None), "titles": json.dumps(tables.titles)}
     beside = {row["key"]: row for kind in ("ratios", "noise") for row in records(tables[kind])}
     points = [
         _point(row, beside.get(row["key"], {}))
@@ -71,12 +74,8 @@ def read(folder: Path, name: str) -> dict[str, pd.DataFrame]:
         for key, row in outcomes.outcomes_of(tables).items()
         if row["outcome"] != outcomes.NOT_RUN
     ]
-    of_history: Mapping[str, tuple[list[Row], tuple[str, ...]]] = {
-        "runs": ([run], RUN_COLUMNS),
-        "points": (points, POINT_COLUMNS),
-        "outcomes": (came_to, OUTCOME_COLUMNS),
-    }
-    found = {title: pd.DataFrame(rows, columns=list(columns)) for title, (rows, columns) in of_history.items()}
+    rows = {"runs": [run], "points": points, "outcomes": came_to}
+    found = {title: pd.DataFrame(rows[title], columns=list(columns)) for title, columns in OF_HISTORY.items()}
     found |= {title: frame for title, frame in tables.frames.items() if title != "provenance"}
     return {title: frame.assign(run=run["run"]) for title, frame in found.items()}
 

@@ -4,5 +4,5 @@ A verb's first line of documentation is its help. It has ``arguments(parser)``, 
 ``run(options) -> int``, which does it, and returns the exit code. Whatever is heavy is imported in the latter.
 """
 
-VERBS = ("report", "compare", "gate", "merge", "import", "export", "check")
+VERBS = ("report", "compare", "gate", "history", "merge", "import", "export", "check")
 """All verbs, in the order of the help."""
