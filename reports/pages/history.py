@@ -167,10 +167,8 @@ class History:
         runs = self.runs.rows
         first, last = runs[0]["started"][:10], runs[-1]["started"][:10]
         machines = f"on {words.plural(len(self.machines), 'machine')}"
-        said = [
-            f"{words.plural(len(runs), 'run')} {machines}, from {first} to {last}, and "
-            f"{words.plural(len(self.lines), 'line')} of times and memory."
-        ]
+        lines = f"{words.plural(len(self.lines), 'line')} of times and memory"
+        said = [f"{words.plural(len(runs), 'run')} {machines}, from {first} to {last}, and {lines}."]
         if not self.changes:
             said.append("No level changed by more than noise.")
         else:
@@ -187,12 +185,11 @@ class History:
 
     def told(self, change: Row) -> str:
         """A change in a sentence."""
-        percent = f"{abs(change['ratio'] - 1):.0%}"
-        what = f"{percent} {change['verdict']}" if change["measure"] != MEMORY else f"takes {percent} {change['verdict']}"
-        verb = "is " * (change["measure"] != MEMORY)
+        percent, verdict = f"{abs(change['ratio'] - 1):.0%}", change["verdict"]
+        became = f"takes {percent} {verdict}" if change["measure"] == MEMORY else f"is {percent} {verdict}"
         return (
             f"{self.title(change['technique'])}, {change['workload']}, {words.operation(change['operation'])}: "
-            f"{words.contender(change)} in {change['precision']} {verb}{what} since {change['started'][:10]} "
+            f"{words.contender(change)} in {change['precision']} {became} since {change['started'][:10]} "
             f"({change['range']})."
         )
 
@@ -208,15 +205,21 @@ class History:
         if not self.now:
             return []
         broke, mended = (counts[state] for state in (BROKE, MENDED))
-        said = [f"Of properties and claims, {broke or 'none'} broke and {mended or 'none'} {'was' if mended < 2 else 'were'} mended."]
+        said = [f"Of properties and claims, {broke or 'none'} broke and {_were(mended)} mended."]
         if asked := counts[NEW] + counts[REDEFINED]:
-            said.append(f"{asked} {'is' if asked == 1 else 'are'} new or asked otherwise, which is no regression.")
+            said.append(f"New or asked otherwise, which is no regression: {asked}.")
         if stopped := len(self.stopped):
             said.append(
-                f"{words.plural(stopped, 'run')} {'was' if stopped == 1 else 'were'} stopped before the end; what held "
-                f"before stands until a complete run replaces it."
+                f"{_were(stopped, 'run')} stopped before the end; what held before "
+                f"stands until a complete run replaces it."
             )
         return said
+
+
+def _were(count: int, noun: str = "") -> str:
+    """``none was``, ``1 run was``, ``2 runs were``."""
+    counted = words.plural(count, noun) if noun else str(count or "none")
+    return f"{counted} {'was' if count < 2 else 'were'}"
 
 
 def render_page(page: History) -> str:

@@ -7,6 +7,7 @@ have the same runs along them, so that what happened in one night stands in one 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from reports.plots.svg import round_ticks
 from reports.tables.history import Line, Segment
@@ -61,7 +62,8 @@ def draw(line: Line, count: int, width: int, height: int) -> Drawing:
     Args:
         line: the benchmark.
         count: how many runs the page has, of which each has its place along the drawing.
-        width, height: of the box.
+        width: of the box.
+        height: of the box.
     """
     first = max(0, count - MOST_DOTS)
     scale = _Scale.of(line, first, count, width, height)
@@ -87,18 +89,19 @@ def draw(line: Line, count: int, width: int, height: int) -> Drawing:
         for change in segment.found.changes:
             order = segment.points[change.place]["order"]
             if order >= first:
-                ends = sorted(scale.y(float(segment.found.levels[change.place + i])) for i in (-1, 0))
+                top, bottom = sorted(scale.y(float(segment.found.levels[change.place + i])) for i in (-1, 0))
                 worse = change.ratio.estimate > 1
                 percent = f"{'+' if worse else '−'}{100 * abs(change.ratio.estimate - 1):.0f}%"
-                steps.append(Step(scale.x(order - 0.5), *ends, "worse" if worse else "better", percent))
-    parts = ("".join(each) for each in (bands, levels, dots, ranges))
-    return Drawing(width, height, *parts, steps, borders, scale.ticks())
+                steps.append(Step(scale.x(order - 0.5), top, bottom, "worse" if worse else "better", percent))
+    strokes = {"bands": bands, "levels": levels, "dots": dots, "ranges": ranges}
+    joined = {name: "".join(each) for name, each in strokes.items()}
+    return Drawing(width, height, **joined, steps=steps, borders=borders, ticks=scale.ticks())
 
 
 def _stretches(segment: Segment) -> list[tuple[int, int]]:
     """The points between changes, as first and last plus one."""
     ends = [0, *(change.place for change in segment.found.changes), len(segment.points)]
-    return list(zip(ends[:-1], ends[1:], strict=True))
+    return list(pairwise(ends))
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,9 @@ class Warehouse:
         run = {name: frames["runs"].iloc[0][name] for name in SHARED if name != "content"} | {"content": content}
         parts = [_part(title, frame, run) for title, frame in frames.items() if len(frame)]
         sink = pa.BufferOutputStream()
-        pq.write_table(pa.concat_tables(parts, promote_options="permissive"), sink, compression="zstd", write_statistics=False)
+        pq.write_table(
+            pa.concat_tables(parts, promote_options="permissive"), sink, compression="zstd", write_statistics=False
+        )
         write_whole(self.folder, {f"{content}.parquet": sink.getvalue().to_pybytes()})
 
     def tables(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, pd.DataFrame]:
@@ -90,7 +92,9 @@ class Warehouse:
         """A connection that sees the tables as views, and no file nor network."""
         files = sorted(str(path) for path in self.folder.glob("*.parquet") if path.is_file() and not path.is_symlink())
         if not files:
-            raise RunFolderError(f"{self.folder} holds no runs yet; add some: history RUN_FOLDERS --store {self.folder}")
+            raise RunFolderError(
+                f"{self.folder} holds no runs yet; add some: history RUN_FOLDERS --store {self.folder}"
+            )
         schemas = []
         for file in files:
             try:

@@ -30,8 +30,8 @@ RUN_COLUMNS = (
 """``run`` tells it from other runs, however many rows it has got since; ``when`` is when it was written last.
 
 ``finished`` says whether its last session ended by itself. ``floor`` is the smallest ratio that its races could tell
-from noise, or missing without an A/A race. ``settings`` is a JSON list of ``[kind, name, text]``, ``titles`` what techniques are
-called.
+from noise, or missing without an A/A race. ``settings`` is a JSON list of ``[kind, name, text]``, and ``titles`` a JSON
+object of what techniques are called.
 """
 
 NUMBERS = ("seconds", *KERNELS, "ratio", "memory_bytes")

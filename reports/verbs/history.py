@@ -42,32 +42,48 @@ def run(options: argparse.Namespace) -> int:
         raise RunFolderError("--sql asks a store; name one with --store")
     if not options.runs and not options.store:
         raise RunFolderError("history: name a folder that holds run folders, or a --store that holds their rows")
-    tables = _tables(options.runs, options.store)
+    if options.store:
+        _add(options.runs, options.store)
     if options.sql:
         return _answer(options.store, options.sql)
     from reports.pages.history import History, render_page
     from reports.store.files import printable, write_whole
     from reports.tables.frames import files_of
 
-    page = History(tables)
+    page = History(_kept(options.store) if options.store else _read(options.runs))
     output = options.output or Path("results") / "history"
     write_whole(output, {**files_of(page.frames()), PAGE: render_page(page).encode()})
     sys.stdout.writelines(f"{printable(line)}\n" for line in [*page.sentences, f"{output / PAGE}"])
     return 0
 
 
-def _tables(sources: Sequence[str], store: Path | None) -> "dict[str, pd.DataFrame]":
-    """The tables that a history is made of; what a store lacks of them is added."""
+def _read(sources: Sequence[str]) -> "dict[str, pd.DataFrame]":
+    """The tables of which a history is made, of the run folders in some places."""
     import pandas as pd
 
     from reports.store import archive
     from reports.tables import chapters
 
-    if store is None:
-        with archive.found(sources) as runs:
-            read = [chapters.read(path, name) for name, path in runs]
-        return {name: pd.concat([each[name] for each in read], ignore_index=True) for name in chapters.OF_HISTORY}
+    with archive.found(sources) as runs:
+        whole = (chapters.read(path, name) for name, path in runs)
+        read = [[chapter[name] for name in chapters.OF_HISTORY] for chapter in whole]
+    parts = zip(chapters.OF_HISTORY, zip(*read, strict=True), strict=True)
+    return {name: pd.concat(frames, ignore_index=True) for name, frames in parts}
+
+
+def _kept(store: Path) -> "dict[str, pd.DataFrame]":
+    """The same tables of all runs that a store holds."""
+    from reports.store.warehouse import Warehouse
+    from reports.tables import chapters
+
+    return Warehouse(store).tables(chapters.OF_HISTORY)
+
+
+def _add(sources: Sequence[str], store: Path) -> None:
+    """Add run folders to a store; those that it holds as they are now are not read again."""
+    from reports.store import archive
     from reports.store.warehouse import Warehouse, content_of
+    from reports.tables import chapters
 
     warehouse = Warehouse(store)
     with archive.found(sources) as runs:
@@ -75,7 +91,6 @@ def _tables(sources: Sequence[str], store: Path | None) -> "dict[str, pd.DataFra
             content = content_of(path)
             if not warehouse.holds(content):
                 warehouse.add(content, chapters.read(path, name))
-    return warehouse.tables(chapters.OF_HISTORY)
 
 
 def _answer(store: Path, question: str) -> int:

@@ -1,6 +1,7 @@
 """The run folders of fifty invented nights, with what is planted in them. No number here was measured.
 
-``python -m suites.selftest.synthetic_history FOLDER`` writes them. Three changes are planted (`PLANTED`), one of the
+``python -m suites.selftest.synthetic_history FOLDER`` writes them; ``STORE --rows 1000000`` writes a store of so many
+points instead. Three changes are planted (`PLANTED`), one of the
 environment, a property that breaks and is mended, one that is new, one that is asked otherwise, a claim that turns, and
 a night that was stopped. Everything else is noise, as real nights have it: the machine is faster or slower by 5% as a
 whole, each contender by 2% of its own; heats differ by 0.6%, rounds by 1%.
@@ -15,9 +16,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from reports.store.files import write_whole
 from reports.store.run_folder import PROPERTIES, TRIALS, Row, RunFolder
+from reports.store.warehouse import Warehouse
 from suites.selftest import synthetic_races as races
 from suites.selftest import synthetic_run as synthetic
 from suites.selftest.synthetic_rows import USUAL, row_of, setting
@@ -176,9 +179,14 @@ def _trials(rng: np.random.Generator, night: int) -> Iterator[Row]:
     for arm in ("plain", "residual"):
         worse = arm == "plain" and night < TURNED
         for seed in range(3):
-            asked = setting("residual", "reference", "float32") | {"source": f"{_digest('claim')}-{_digest('reference')}"}
+            asked = setting("residual", "reference", "float32") | {
+                "source": f"{_digest('claim')}-{_digest('reference')}"
+            }
             asked |= {"claim": "shortcuts_carry_signal", "arm": arm, "condition": {"depth": 44}, "seed": seed}
-            loss, gradient = (0.7 if worse else 0.2) + rng.normal(0, 0.01), (0.03 if worse else 1.0) + rng.normal(0, 0.002)
+            loss, gradient = (
+                (0.7 if worse else 0.2) + rng.normal(0, 0.01),
+                (0.03 if worse else 1.0) + rng.normal(0, 0.002),
+            )
             yield row_of(asked) | {
                 "metrics": {"loss": float(loss), "gradient": float(gradient)},
                 "seconds": 3.5,
@@ -186,7 +194,25 @@ def _trials(rng: np.random.Generator, night: int) -> Iterator[Row]:
             }
 
 
+def write_store(folder: Path, rows: int, nights: int = 200) -> None:
+    """A store of so many points, an equal number every night, for measuring how long a question takes."""
+    warehouse, each = Warehouse(folder), rows // nights
+    for night in range(nights):
+        rng = np.random.default_rng([night, 23])
+        began = (BEGAN + timedelta(days=night)).isoformat()
+        run = {"run": f"{night:016x}", "started": began, "when": began, "revision": revision(night)}
+        run |= {"machine": "m" * 16, "environment": "e" * 16}
+        names = [f"workload-{number}" for number in range(each)]
+        points = pd.DataFrame({"workload": names, "seconds": rng.lognormal(-3, 1, each), "when": began})
+        points["key"] = [hashlib.sha1(f"{night} {name}".encode()).hexdigest()[:16] for name in names]
+        warehouse.add(f"{night:032x}", {"runs": pd.DataFrame([run]), "points": points})
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("python -m suites.selftest.synthetic_history FOLDER")
-    sys.stdout.write(f"{len(write(Path(sys.argv[1])))} run folders in {sys.argv[1]}\n")
+    match sys.argv[1:]:
+        case [runs]:
+            sys.stdout.write(f"{len(write(Path(runs)))} run folders in {runs}\n")
+        case [store, "--rows", rows]:
+            write_store(Path(store), int(rows))
+        case _:
+            sys.exit("python -m suites.selftest.synthetic_history FOLDER | STORE --rows NUMBER")
