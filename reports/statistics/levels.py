@@ -4,14 +4,14 @@ A *series* is one number per run, such as the logarithm of a step's time, in the
 and now and then one was disturbed. A *change* is a level that lasted and then another one that lasts: at least
 `SHORTEST` runs each, further apart than runs of one level are, and than the noise floor.
 
-Nothing is drawn at random, so that the same runs always give the same changes. Candidates come from a fixed set of
-intervals of all lengths, the narrowest first, which finds a change and its contrary that lie close to each other, too
-(Kovács, Bühlmann, Li and Munk, "Seeded binary segmentation", Biometrika 110, 2023). The p-value of a change is that of
-a t test times the number of places where one was looked for (Bonferroni); false discoveries are then controlled over
-all series together (Benjamini and Hochberg 1995), so that a page with a thousand lines does not cry wolf.
+Nothing is drawn at random, so that the same runs always give the same changes. Candidates are those of the segmentation
+with the lowest squared error plus a penalty per change (`reports.statistics.change_points.partition`). It is exact, so
+that a change and its contrary do not hide each other. The p-value of a change is that of a t test, times the number of
+stretches in which one was looked for (Bonferroni); false discoveries are then controlled over all series together
+(Benjamini and Hochberg 1995), so that a page with a thousand lines does not cry wolf.
 
-`reports.statistics.change_points` looks for the shapes of one race's course: its blocks come in heats of equal length,
-from which it knows the noise. Here there is one number per run, series have gaps, and all noise is between runs.
+The rest of that module is of no use here: it looks for the shapes of one race's course, whose blocks come in heats of
+equal length, from which it knows the noise. Here there is one number per run, and all noise is between runs.
 """
 
 import itertools
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from reports.statistics.change_points import partition
 from reports.statistics.intervals import (
     LEAST_TO_MODERATE,
     Floats,
@@ -107,9 +108,7 @@ def find(all_series: Sequence[Series]) -> list[Levels]:
     """The levels of each series, with false discoveries controlled over all."""
     steady = [steadied(each.values) for each in all_series]
     noises = _noises(all_series, steady)
-    found: list[list[int]] = []
-    for values, noise in zip(steady, noises, strict=True):
-        found.append(_candidates(values, noise) if noise else [])
+    found = _candidates(steady, noises)
     # A series without a candidate has a p-value too: it is one more in which nothing was found.
     tested = [
         (number, place, _ratio(steady[number], places, place, noise))
@@ -135,8 +134,8 @@ def steadied(values: Floats) -> Floats:
     """The values with single disturbed runs drawn in towards their neighbours; a level of three runs stays as it is."""
     if len(values) < LEAST:
         return values
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(values, 2, mode="reflect"), 5)
-    middle = np.median(windows, axis=1)
+    windows = np.lib.stride_tricks.sliding_window_view(values, 5)
+    middle = np.pad(np.median(windows, axis=1), 2, mode="edge")  # two wild runs at an end are no level either
     reach = CLIP * _scale(values - middle)
     return np.clip(values, middle - reach, middle + reach)
 
@@ -178,35 +177,24 @@ def _square(differences: Floats) -> float:
     return float(np.mean(np.clip(differences, -reach, reach) ** 2))
 
 
-def _intervals(runs: int) -> list[tuple[int, int]]:
-    """The seeded intervals: of every length, each a root of two shorter than the one before, evenly laid over all."""
-    found: dict[tuple[int, int], None] = {}
-    length, number = float(runs), 0
-    while length >= LEAST:
-        count = 2 * math.ceil(math.sqrt(2) ** number) - 1
-        step = (runs - length) / (count - 1) if count > 1 else 0.0
-        for place in range(count):
-            found[math.floor(place * step), min(runs, math.ceil(place * step + length))] = None
-        length, number = length / math.sqrt(2), number + 1
-    return list(found)
-
-
 def _tests(runs: int) -> int:
-    """In how many places a change is looked for."""
-    return sum(end - start - LEAST + 1 for start, end in _intervals(runs))
+    """In how many stretches a change is looked for: from any run to any later one."""
+    return runs * (runs - 1) // 2
 
 
-def _candidates(values: Floats, noise: _Noise) -> list[int]:
-    """Where a series may change its level, at `DISCOVERY_RATE` for the series alone."""
-    runs = len(values)
-    limit = -float(special.stdtrit(noise.degrees, DISCOVERY_RATE / (2 * _tests(runs))))
-    scanned = [(end - start, start, end, *_best(values, start, end, noise)) for start, end in _intervals(runs)]
-    over = sorted((each for each in scanned if each[4] > limit), key=lambda each: (each[0], -each[4]))
-    places: list[int] = []
-    while over:
-        places.append(over[0][3])
-        over = [each for each in over if not each[1] < places[-1] < each[2]]
-    return _placed(values, sorted(places), noise)
+def _candidates(steady: Sequence[Floats], noises: Sequence[_Noise | None]) -> list[list[int]]:
+    """Where each series may change its level, at `DISCOVERY_RATE` for the series alone."""
+    found: list[list[int]] = [[] for _ in steady]
+    lengths = {len(values) for values, noise in zip(steady, noises, strict=True) if noise}
+    for length in sorted(lengths):  # all series of one length go through the recursion at once
+        alike = [(i, noise) for i, noise in enumerate(noises) if noise and len(steady[i]) == length]
+        degrees = np.array([noise.degrees for _, noise in alike])
+        limits = special.stdtrit(degrees, DISCOVERY_RATE / (2 * _tests(length)))
+        penalties = limits**2 * [noise.variance for _, noise in alike]
+        courses = np.array([steady[i] - steady[i].mean() for i, _ in alike])
+        for (i, _), places in zip(alike, partition(courses, penalties, SHORTEST), strict=True):
+            found[i] = places
+    return found
 
 
 def _best(values: Floats, start: int, end: int, noise: _Noise) -> tuple[int, float]:
