@@ -9,6 +9,7 @@ import pytest
 
 from reports.__main__ import main
 from suites.selftest import foreign_files as files
+from suites.selftest import synthetic_history
 from suites.selftest import synthetic_run as synthetic
 from suites.selftest.chromium import Chromium, find
 from suites.selftest.synthetic_rows import Machine
@@ -17,19 +18,20 @@ CHROMIUM = find()
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium here; .ci/run installs it (apt-get install chromium)"
 )
-PAGES = ("report", "compare", "import")
+PAGES = ("report", "compare", "history", "import")
 
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A page of every kind, of two machines."""
+    """A page of every kind: of two machines, or of nights with all that a history can show."""
     results = tmp_path_factory.mktemp("results")
     machines = {"first": Machine(), "second": Machine("Another CPU with a rather long name", seed=1)}
     runs = [str(synthetic.write_run(results / name, machine).path) for name, machine in machines.items()]
     content = files.every_kind()
     others = [files.write(results / "a.json", content), files.write(results / "b.json", files.twice_as_slow(content))]
+    nights = [str(path) for path in synthetic_history.write(results / "nights")]
     for verb in PAGES:
-        given = [str(path) for path in others] if verb == "import" else runs
+        given = {"import": [str(path) for path in others], "history": nights}.get(verb, runs)
         assert main([verb, *given, "--output", str(results / verb)]) == 0
     return {verb: results / verb / "index.html" for verb in PAGES}
 
