@@ -120,8 +120,8 @@ def find(all_series: Sequence[Series]) -> list[Levels]:
     q_values = false_discovery([ratio.p for *_, ratio in tested] + [1.0] * others).tolist() if tested else []
     sure: list[list[int]] = [[] for _ in all_series]
     worst: dict[int, float] = {}
-    for (number, place, ratio), q in zip(tested, q_values, strict=False):
-        if q <= DISCOVERY_RATE and _size(ratio) >= all_series[number].floor:
+    for (number, place, _), q in zip(tested, q_values, strict=False):
+        if q <= DISCOVERY_RATE:
             sure[number].append(place)
             worst[number] = max(worst.get(number, 0.0), q)
     return [

@@ -241,11 +241,31 @@ def test_a_run_that_has_grown_and_a_copy_by_merge_count_once(tmp_path: Path) -> 
     RunFolder(run).write_run(late)
     store.add(content_of(run), chapters.read(run, "a"))
     assert len(list(store.folder.iterdir())) == 3
+    assert store.answer("SELECT count(*) FROM runs").iloc[0, 0] == 1
     assert store.answer("SELECT count(*) FROM conformance").iloc[0, 0] == len(properties)
     timed = len(RunFolder(run).timings())
     assert store.answer("SELECT count(*) FROM timings").iloc[0, 0] == timed
     page = History(store.tables(chapters.OF_HISTORY))
     assert {len(line.points) for line in page.lines} == {1}
+
+
+def test_parts_of_a_run_beside_their_whole_count_once(tmp_path: Path) -> None:
+    """Wrong variant: what `merge` copied as another run's measurement."""
+    night = nights.write(tmp_path / "night", 1)[0]
+    for part, hour, left_out in (("a", 2, TIMINGS), ("b", 3, PROPERTIES)):
+        shutil.copytree(night, tmp_path / "runs" / part)
+        (tmp_path / "runs" / part / left_out).unlink()
+        run = RunFolder(tmp_path / "runs" / part)
+        began = f"2026-01-05T0{hour}:00:00+00:00"
+        session = run.run["sessions"][0] | {"started": began, "finished": f"2026-01-05T0{hour}:30:00+00:00"}
+        run.write_run(run.run | {"created": began, "sessions": [session]})
+    merge(tmp_path / "runs" / "whole", [RunFolder.open(tmp_path / "runs" / part) for part in "ab"])
+    page = History(_read([str(tmp_path / "runs")]))
+    assert {len(line.points) for line in page.lines} == {1}
+    store = Warehouse(tmp_path / "store")
+    for path in (tmp_path / "runs").iterdir():
+        store.add(content_of(path), chapters.read(path, path.name))
+    assert store.answer("SELECT count(*) FROM timings").iloc[0, 0] == len(RunFolder(night).timings())
 
 
 def test_a_question_reads_the_store_and_nothing_else(folder: Path, tmp_path: Path) -> None:

@@ -43,6 +43,19 @@ def test_tables_without_a_change_show_none(noise: dict[str, float]) -> None:
     assert wrong <= 2
 
 
+def test_what_one_series_alone_shows_may_be_chance_among_many() -> None:
+    """Wrong variant: no control over all series, so that the longer a page, the more it shows."""
+    values, spreads = table(12)
+    crowd = [Series(each, np.full(RUNS, np.nan), 1.0, number) for number, each in enumerate(values[1:])]
+    apart = 0
+    for size in np.linspace(0.5, 3.0, 26):
+        shifted = values[0] + np.where(np.arange(RUNS) < RUNS // 2, 0.0, size * spreads[0])
+        alone, first, *_ = find([series(shifted)]) + find([series(shifted), *crowd])
+        apart += bool(alone.changes) and not first.changes
+        assert not (first.changes and not alone.changes)
+    assert apart >= 2
+
+
 def test_planted_changes_are_found_and_dated() -> None:
     """Of three half-widths of the noise band, nearly all to the very run.
 
