@@ -14,7 +14,7 @@ from reports.pages.groups import grouped
 from reports.plots.course import MOST_DOTS, Drawing, draw
 from reports.statistics import levels
 from reports.store.run_folder import Row, canonical_hash
-from reports.tables import history, outcome_history
+from reports.tables import history, outcome_history, outcomes
 from reports.tables.chapters import RUN_COLUMNS
 from reports.tables.history import MEMORY, Line, Runs
 from reports.tables.outcome_history import BROKE, GONE, MENDED, NEW, REDEFINED, TURNED
@@ -158,8 +158,13 @@ class History:
         return found
 
     def claims(self) -> list[Row]:
-        """The claims with what each comes to now, and since when."""
-        return [row for row in self.now if row["kind"] == "claim"]
+        """The claims with what each comes to now, since when, and in ``past`` what it came to before."""
+        turns = [
+            row for row in self.outcome_changes if row["before_outcome"] != row["outcome"] and row["before_outcome"]
+        ]
+        past = grouped(turns, (*outcomes.ASKED, "machine"))
+        rows = [row for row in self.now if row["kind"] == "claim"]
+        return [row | {"past": past.get(tuple(row[name] for name in (*outcomes.ASKED, "machine")), [])} for row in rows]
 
     @functools.cached_property
     def sentences(self) -> list[str]:

@@ -102,6 +102,11 @@ def test_what_broke_is_told_from_what_is_asked_otherwise(page: History) -> None:
         (outcomes.BROKE, "shortcuts_carry_signal", nights.TURNED): 1,
     }
     assert [night_of(run) for run in page.stopped] == [nights.STOPPED]
+    (claim,) = page.claims()
+    assert (claim["outcome"], claim["since"][:10]) == ("no difference", "2026-02-07")
+    assert [(row["before_outcome"], row["before_started"][:10]) for row in claim["past"]] == [
+        ("reproduced", "2026-02-06")
+    ]
 
 
 def test_a_stopped_night_does_not_replace_the_last_complete_one(folder: Path) -> None:
