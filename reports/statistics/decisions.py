@@ -45,14 +45,15 @@ def best(results: Mapping[float, Sequence[float]], lower_is_better: bool) -> Cho
         lower_is_better: the direction of the metric.
 
     Returns:
-        The choice; ``None`` where no rate gave finite results.
+        The choice. Where no rate gave finite results it is the smallest, as a smaller one still may; ``None`` where
+        nothing was tried.
     """
     sign = 1.0 if lower_is_better else -1.0
     losses = {rate: sign * float(np.mean(values)) for rate, values in results.items() if len(values)}
-    finite = {rate: loss for rate, loss in sorted(losses.items()) if math.isfinite(loss)}
-    if not finite:
+    if not losses:
         return None
-    rate = min(finite, key=lambda each: finite[each])
+    finite = {rate: loss for rate, loss in sorted(losses.items()) if math.isfinite(loss)}
+    rate = min(finite, key=lambda each: finite[each], default=min(losses))
     ends = {min(losses): "low", max(losses): "high"}
     return Choice(rate, ends.get(rate, "") if len(losses) > 1 else "", len(losses))
 

@@ -61,10 +61,23 @@ def test_a_rate_that_diverges_is_never_the_best() -> None:
     """Wrong variants: a mean over the seeds that came through; NaN as smaller than all."""
     assert best({0.1: [1.0, 1.0], 1.0: [0.1, math.nan], 10.0: [math.inf, 0.0]}, lower_is_better=True).rate == 0.1  # type: ignore[union-attr]
     assert best({0.1: [1.0], 1.0: [2.0]}, lower_is_better=False).rate == 1.0  # type: ignore[union-attr]
-    assert best({0.1: [math.nan], 1.0: [math.inf]}, lower_is_better=True) is None
+    lost = best({0.1: [math.nan], 1.0: [math.inf]}, lower_is_better=True)
+    assert lost is not None
+    assert (lost.rate, lost.end) == (0.1, "low"), "a smaller one may still train"
+    assert best({}, lower_is_better=True) is None
     only = best({0.1: [1.0]}, lower_is_better=True)
     assert only is not None
     assert only.end == "", "a grid of one point has no ends"
+
+
+def test_an_arm_that_no_rate_saves_is_searched_at_smaller_ones_and_judged_there() -> None:
+    """Wrong variant: it is never judged tuned, and what it loses to is undecided."""
+    done: Results = {}
+    plan = plan_of()
+    finish(plan, lambda trial: math.nan if trial.arm == "baseline" else loss(trial), done)
+    tuned = {trial.rate for trial in done if trial.purpose == "tune" and trial.arm == "baseline"}
+    assert min(tuned) == 1e-4  # type: ignore[type-var]
+    assert sum(t.purpose == "judge" and t.arm == "baseline" and t.rate == 1e-4 for t in done) >= LEAST
 
 
 def test_other_conditions_are_only_plotted() -> None:
@@ -122,8 +135,10 @@ def test_a_trial_that_failed_is_not_asked_for_again_and_counts_as_lost() -> None
     while wanted := plan.wanted(done):
         for _, trial in wanted:
             done[trial] = {} if trial.arm == "arm" else {"loss": loss(trial)}
-    assert plan.choice("arm", 2, done) is None
-    assert not any(trial.rate != 0.1 for trial in done if trial.purpose == "judge" and trial.arm == "arm")
+    choice = plan.choice("arm", 2, done)
+    assert choice is not None
+    assert (choice.rate, choice.end) == (1e-4, "low")
+    assert {trial.rate for trial in done if trial.purpose == "judge" and trial.arm == "arm"} == {0.1, 1e-4}
 
 
 def test_arms_share_the_seeds_of_all_that_they_can_share() -> None:
