@@ -1,5 +1,6 @@
 """What a gate calls a regression, what it says of it, and how it ends. Numbers are invented, and known."""
 
+import configparser
 import json
 import subprocess
 import sys
@@ -226,3 +227,10 @@ def test_what_cannot_be_done_is_told_before_anything_is_measured(words: list[str
     assert done.returncode == int(Exit.ERROR)
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_the_summary_of_a_github_job_reaches_the_gate() -> None:
+    """Wrong variant: tox keeps the variable to itself, and the job's summary stays empty."""
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini", encoding="utf-8")
+    assert "GITHUB_STEP_SUMMARY" in tox["testenv"]["pass_env"].split()
