@@ -1,56 +1,19 @@
 """The comparison in a real browser: what it shows first, what one click shows, and an address that keeps both."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from reports.__main__ import main
-from suites.selftest import synthetic_run as synthetic
-from suites.selftest.chromium import Chromium, find
-from suites.selftest.synthetic_rows import Machine
-from suites.selftest.test_reports_browser import CONTRASTS
-
-CHROMIUM = find()
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium here; .ci/run installs it (apt-get install chromium)"
-)
+from suites.selftest.chromium import Chromium
 
 SHOWN = "[...document.querySelectorAll('#speed tbody tr[id]')].filter((row) => row.offsetHeight).length"
 ROWS = 247
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A laptop, its twin with another seed, and what failed on both."""
-    results = tmp_path_factory.mktemp("results")
-    runs = [
-        synthetic.write_run(results / "first").path,
-        synthetic.write_run(results / "second", Machine("Another CPU with a rather long name", seed=1)).path,
-    ]
-    assert main(["compare", *map(str, runs), "--output", str(results / "compare")]) == 0
-    return results / "compare" / "index.html"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Chromium]:
-    """One browser for all tests."""
-    assert CHROMIUM is not None
-    with Chromium(CHROMIUM) as opened:
-        yield opened
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_the_page_fits_is_legible_and_asks_for_nothing(browser: Chromium, page: Path, width: int, scheme: str) -> None:
-    """Wrong variants: a wide table outside its container, a font from elsewhere, a script that throws, faint text."""
-    browser.open(page, width, scheme=scheme)
-    assert browser.requests == [page.as_uri()]
-    assert browser.complaints == []
-    browser.evaluate("document.querySelectorAll('details').forEach((box) => { box.open = true; })")
-    assert browser.evaluate("document.documentElement.scrollWidth") <= width
-    assert browser.evaluate("innerWidth") == width
-    assert browser.evaluate(CONTRASTS) == []
+def page(pages: dict[str, Path]) -> Path:
+    """The page."""
+    return pages["compare"]
 
 
 def test_plain_columns_come_first_and_the_others_are_one_click_away(browser: Chromium, page: Path) -> None:

@@ -19,7 +19,6 @@ from reports.store.pytest_benchmark import load, load_file
 from reports.tables.foreign import Foreign, read_foreign
 from suites.selftest import foreign_files as files
 from suites.selftest import synthetic_run as synthetic
-from suites.selftest.chromium import Chromium, find
 
 REAL = Path(__file__).parent / "foreign"
 """What benchmarks of other projects wrote; its README says which."""
@@ -289,19 +288,3 @@ def test_whatever_a_file_has_become_there_is_a_page_or_one_line(
         assert {each.name for each in tmp_path.iterdir()} <= {"whole.json", "in", "out"}, name
         assert [each.name for each in path.parent.iterdir()] == ["a.json"], name
     assert min(ended.values()) > 10
-
-
-@pytest.mark.skipif(find() is None, reason="no Chromium here")
-def test_the_page_fits_and_asks_for_nothing(tmp_path: Path) -> None:
-    """Wrong variants: a wide table outside its container, a script that throws, a font from elsewhere."""
-    whole = files.every_kind()
-    paths = [files.write(tmp_path / "1.json", whole), files.write(tmp_path / "2.json", files.twice_as_slow(whole))]
-    assert main(["import", *map(str, paths), "--output", str(tmp_path / "out")]) == 0
-    page = tmp_path / "out" / "index.html"
-    with Chromium(str(find())) as browser:
-        for width, scheme in ((1280, "light"), (390, "dark")):
-            browser.open(page, width, scheme=scheme)
-            browser.evaluate("document.querySelectorAll('details').forEach((box) => { box.open = true; })")
-            assert browser.evaluate("document.documentElement.scrollWidth") <= width
-            assert browser.requests == [page.as_uri()]
-            assert browser.complaints == []

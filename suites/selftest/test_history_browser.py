@@ -1,51 +1,19 @@
 """The history in a real browser: it fits, asks for nothing, and a link leads to the line that moved."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from reports.__main__ import main
 from suites.selftest import synthetic_history as nights
-from suites.selftest.chromium import Chromium, find
-from suites.selftest.test_reports_browser import CONTRASTS
-
-CHROMIUM = find()
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium here; .ci/run installs it (apt-get install chromium)"
-)
+from suites.selftest.chromium import Chromium
 
 SHOWN = "[...document.querySelectorAll('#lines tbody tr[id]')].filter((row) => row.offsetHeight).length"
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The fifty nights."""
-    folder = tmp_path_factory.mktemp("nights")
-    nights.write(folder / "runs")
-    assert main(["history", str(folder / "runs"), "--output", str(folder / "page")]) == 0
-    return folder / "page" / "index.html"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Chromium]:
-    """One browser for all tests."""
-    assert CHROMIUM is not None
-    with Chromium(CHROMIUM) as opened:
-        yield opened
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_the_page_fits_is_legible_and_asks_for_nothing(browser: Chromium, page: Path, width: int, scheme: str) -> None:
-    """Wrong variants: a drawing wider than its box, a font from elsewhere, a script that throws, faint text."""
-    browser.open(page, width, scheme=scheme)
-    assert browser.requests == [page.as_uri()]
-    assert browser.complaints == []
-    browser.evaluate("document.querySelectorAll('details').forEach((box) => { box.open = true; })")
-    assert browser.evaluate("document.documentElement.scrollWidth") <= width
-    assert browser.evaluate("innerWidth") == width
-    assert browser.evaluate(CONTRASTS) == []
+def page(pages: dict[str, Path]) -> Path:
+    """The page."""
+    return pages["history"]
 
 
 def test_only_what_changed_is_shown_and_a_link_keeps_it(browser: Chromium, page: Path) -> None:

@@ -1,89 +1,25 @@
-"""The report in a real browser: both widths, both schemes, nothing asked of the network, and its script at work."""
+"""The report in a real browser, and its script at work."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from reports.__main__ import main
-from suites.selftest import synthetic_run as synthetic
-from suites.selftest.chromium import Chromium, find
-from suites.selftest.synthetic_rows import Machine
-
-CHROMIUM = find()
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium here; .ci/run installs it (apt-get install chromium)"
-)
+from suites.selftest.chromium import Chromium
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page of two machines, with everything that a page can hold."""
-    results = tmp_path_factory.mktemp("results")
-    runs = [
-        synthetic.write_run(results / "first").path,
-        synthetic.write_run(results / "second", Machine("Another CPU with a rather long name", seed=1)).path,
-    ]
-    assert main([*map(str, runs), "--output", str(results / "report")]) == 0
-    return results / "report" / "index.html"
+def report(pages: dict[str, Path]) -> Path:
+    """The page."""
+    return pages["report"]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Chromium]:
-    """One browser for all tests."""
-    assert CHROMIUM is not None
-    with Chromium(CHROMIUM) as opened:
-        yield opened
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_the_page_fits_and_asks_for_nothing(browser: Chromium, report: Path, width: int, scheme: str) -> None:
-    """Wrong variant: a wide table outside its container, a font from elsewhere, a script that throws."""
-    browser.open(report, width, scheme=scheme)
-    assert browser.requests == [report.as_uri()]
-    assert browser.complaints == []
-    browser.evaluate("document.querySelectorAll('details').forEach((box) => { box.open = true; })")
-    assert browser.evaluate("document.documentElement.scrollWidth") <= width
-    assert browser.evaluate("innerWidth") == width  # a phone zooms out where something sticks out
-
-
-def test_light_and_dark_differ_and_are_legible(browser: Chromium, report: Path) -> None:
-    """WCAG AA asks for a contrast of 4.5. Wrong variant: one palette for both, or muted text that is too faint."""
+def test_light_and_dark_differ(browser: Chromium, report: Path) -> None:
+    """Wrong variant: one palette for both."""
     papers = set()
     for scheme in ("light", "dark"):
         browser.open(report, scheme=scheme)
         papers.add(browser.evaluate("getComputedStyle(document.body).backgroundColor"))
-        assert browser.evaluate(CONTRASTS) == []
     assert len(papers) == 2
-
-
-CONTRASTS = """(() => {
-  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-  const rgb = (colour) => {
-    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
-    return [...canvas.getImageData(0, 0, 1, 1).data];
-  };
-  const luminance = (colour) => {
-    const [r, g, b] = colour.map((v) => (v < 10.3 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const ground = (element) => {
-    const layers = [];
-    for (let box = element; box; box = box.parentElement) layers.unshift(rgb(getComputedStyle(box).backgroundColor));
-    const cover = (under, over) => under.map((v, i) => v + ((over[i] - v) * over[3]) / 255);
-    return layers.reduce(cover, [255, 255, 255]);
-  };
-  const faint = new Set();
-  for (const element of document.querySelectorAll("main *, header *, nav *, footer *")) {
-    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-    if (!own || element.closest("svg, [hidden], details:not([open]) > :not(summary)")) continue;
-    const [text, behind] = [rgb(getComputedStyle(element).color), ground(element)].map(luminance);
-    const contrast = (Math.max(text, behind) + 0.05) / (Math.min(text, behind) + 0.05);
-    if (contrast < 4.5) faint.add(`${element.className || element.tagName}: ${contrast.toFixed(2)}`);
-  }
-  return [...faint];
-})()"""
 
 
 CONTROLS = 4
