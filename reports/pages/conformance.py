@@ -4,19 +4,24 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reports import words
+from reports.pages import cut
 from reports.pages.groups import grouped
 from reports.store.run_folder import Row
 from reports.tables.comparisons import REFERENCE
+
+MOST_CELLS = 4000
+"""What a page holds of all techniques."""
 
 OUTCOMES = ("failed", "not provided", "lenient", "passed")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One property on one implementation at one precision."""
+    """One property on one implementation at one precision; and the row that explains it: a like cell's, or its own."""
 
     column: str
     row: Row
+    told: Row
 
     @property
     def state(self) -> str:
@@ -101,12 +106,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Matrix:
-    """The conformance of one technique."""
+    """The conformance of one technique; `shown` are the lines that are on the page."""
 
     technique: str
     title: str
     columns: Sequence[Column]
     lines: Sequence[Line]
+    shown: Sequence[Line]
 
     @property
     def heads(self) -> list[tuple[str, int]]:
@@ -119,9 +125,21 @@ class Matrix:
         return sum(line.differ for line in self.lines)
 
     @property
-    def opened(self) -> list[Cell]:
-        """The cells with something behind them: failures, and reasons why something is not provided."""
-        return [cell for line in self.lines for cell in line.cells if cell and cell.row["outcome"] != "passed"]
+    def opened(self) -> list[tuple[Cell, list[str]]]:
+        """The cells with something behind them, failures and reasons why something is not provided.
+
+        What is the same in other columns is said once, with all of these.
+        """
+        found: dict[int, tuple[Cell, list[str]]] = {}
+        for cell in (cell for line in self.shown for cell in line.cells if cell and cell.state != "pass"):
+            columns = found.setdefault(id(cell.told), (cell, []))[1]
+            columns += [cell.column] * (cell.column not in columns)
+        return list(found.values())
+
+    @property
+    def cut(self) -> str:
+        """What the page leaves to its table."""
+        return cut.told(len(self.shown), len(self.lines), "properties", "those that fail or differ", "conformance.csv")
 
 
 def conformance(
@@ -134,23 +152,34 @@ def conformance(
         title: gives a technique's title.
         caught: by technique and property, the wrong variants that it catches.
     """
-    found = []
+    found: list[tuple[str, list[Column], list[Line]]] = []
     for (technique,), of_technique in sorted(grouped(rows, ("technique",)).items()):
         by_column = grouped(of_technique, (_name, "precision"))
         columns = [Column(name, precision, checked) for (name, precision), checked in by_column.items()]
         columns.sort(key=_reading_order)
-        lines = []
+        lines: list[Line] = []
+        told: dict[tuple[object, ...], Row] = {}
         for (name,), checked in grouped(of_technique, ("property",)).items():
             cells = {(_name(row), row["precision"]): row for row in checked}
             said = next((row["statement"] for row in checked if row["statement"]), name.replace("_", " "))
-            beside = [_cell(column, cells.get((column.name, column.precision))) for column in columns]
+            beside = [_cell(column, cells.get((column.name, column.precision)), told) for column in columns]
             lines.append(Line(name, said, caught.get(technique, {}).get(name, ()), beside))
-        found.append(Matrix(technique, title(technique), columns, sorted(lines, key=lambda line: line.rank)))
-    return found
+        found.append((technique, columns, sorted(lines, key=lambda line: line.rank)))
+    shares = cut.fair([len(columns) * len(lines) for _, columns, lines in found], MOST_CELLS)
+    return [
+        Matrix(technique, title(technique), columns, lines, lines[: max(1, share // len(columns))])
+        for (technique, columns, lines), share in zip(found, shares, strict=True)
+    ]
 
 
-def _cell(column: Column, row: Row | None) -> Cell | None:
-    return None if row is None else Cell(f"{column.name}, {column.precision}", row)
+def _cell(column: Column, row: Row | None, told: dict[tuple[object, ...], Row]) -> Cell | None:
+    """A cell; `told` holds what was said before, by what it is about."""
+    if row is None:
+        return None
+    what = ("message",) if row["outcome"] == "not provided" else ("property", "known", "link")
+    about = (column.name, row["outcome"], *(row[name] for name in what))
+    alone = row["outcome"] == "failed" and row["known"] is None  # nobody expected this: each tells its own example
+    return Cell(f"{column.name}, {column.precision}", row, row if alone else told.setdefault(about, row))
 
 
 def _name(row: Row) -> str:

@@ -10,7 +10,7 @@ from itertools import islice
 from markupsafe import Markup
 
 from reports import words
-from reports.pages import html
+from reports.pages import cut, html
 from reports.pages.groups import grouped
 from reports.pages.reruns import Drawn
 from reports.plots.foreign_figures import group_plot, over_files, over_parameters
@@ -51,8 +51,7 @@ class ForeignPage:
         self.rows = [row | {"against": _against(row)} for row in rows["benchmarks"]]
         self.several = len(self.files) > 1
         self._plots = 0
-        ranked = sorted(range(len(self.rows)), key=lambda at: self.rows[at]["verdict"] not in DIFFERENT)  # is stable
-        self.shown = [self.rows[at] for at in sorted(ranked[:MOST_ROWS])]
+        self.shown = cut.kept(self.rows, MOST_ROWS, lambda row: row["verdict"] in DIFFERENT)
 
     @property
     def count(self) -> int:

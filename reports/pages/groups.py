@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports import words
+from reports.statistics.verdicts import Speed
 from reports.store.run_folder import Row
 from reports.tables.comparisons import AGAIN, CONTROLS, REFERENCE, WITHOUT
+
+DIFFERENT = (Speed.SLOWER, Speed.FASTER)
 
 _READ = (REFERENCE, AGAIN, "", WITHOUT, *CONTROLS)
 """The order in which the implementations of a race are read, with all others in the empty place."""
@@ -22,6 +25,15 @@ class Group:
     place: str
     rows: Sequence[Row]
     failures: Sequence[Row]
+
+    def __len__(self) -> int:
+        return len(self.rows) + len(self.failures)
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything failed, or is slower or faster than what it is compared with."""
+        ratios = [row["ratio"] if isinstance(row["ratio"], dict) else row for row in self.rows]
+        return bool(self.failures) or any(ratio.get("verdict") in DIFFERENT for ratio in ratios)
 
     @property
     def contenders(self) -> list[Row]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -97,7 +98,12 @@ def training_curves(
             yield Curves(title, described, x_title, "", curves, log_y=low > 0 and high > 100 * low, bands=True)
 
 
+MOST_POINTS, MOST_SEEDS = 50, 25
+"""Of a curve, and at each place of one: a plot is not wide enough for more."""
+
+
 def _course(rows: Sequence[Row], arm: str, by: str) -> Curve:
+    rows = [*rows[: -1 : math.ceil(len(rows) / MOST_POINTS) or 1], *rows[-1:]]
     return Curve(
         arm,
         [row[by] for row in rows],
@@ -123,7 +129,9 @@ def axis_curves(trials: Sequence[Row], definition: Row) -> Iterator[Curves]:
         missing = sum(len(curve.missing) for curve in curves)
         title = _first_upper(facts["title"])
         described = f"{title} over {axis} by arm{', as published' if rates else ''}; {facts['better']} is better."
-        described += " Every seed is a point, lines join medians."
+        most = max(Counter(json.loads(row["condition"])[axis] for row in rows if row["arm"] == rows[0]["arm"]).values())
+        which = "Every seed is a point" if most <= MOST_SEEDS else f"Of all seeds {MOST_SEEDS} are points"
+        described += f" {which}, lines join medians."
         described += f" A cross at the top marks a seed that was not finite ({missing} in all)." if missing else ""
         yield Curves(title, described, axis, facts.get("unit") or "", curves, log_y=log_y)
 
@@ -158,6 +166,13 @@ def profile_curves(trials: Sequence[Row], definition: Row) -> Iterator[Curves]:
     )
 
 
+def _spread(values: Sequence[float]) -> list[float]:
+    """The values, or as many of them as can be told apart, from the smallest to the largest."""
+    if len(values) <= MOST_SEEDS:
+        return list(values)
+    return [sorted(values)[round(place)] for place in np.linspace(0, len(values) - 1, MOST_SEEDS)]
+
+
 def _wide(values: Sequence[float]) -> bool:
     """Whether numbers are better told apart by their ratios."""
     return min(values) > 0 and max(values) > 100 * min(values)
@@ -180,5 +195,5 @@ def _arm(rows: Sequence[Row], name: str, axis: str) -> Curve:
     x_values = sorted(set(positions))
     finite_values = {x: [y for at, y in points if at == x and y is not None] for x in x_values}
     medians = [float(np.median(finite_values[x])) if finite_values[x] else math.nan for x in x_values]
-    observations = [(x, y) for x, y in points if y is not None]
+    observations = [(x, y) for x in x_values for y in _spread(finite_values[x])]
     return Curve(name, x_values, medians, observations=observations, missing=[x for x, y in points if y is None])

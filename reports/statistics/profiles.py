@@ -41,16 +41,16 @@ def improvement(arm: Runs, baseline: Runs, lower_is_better: bool) -> Improvement
     both = [name for name in arm if len(arm[name]) and len(baseline.get(name, ()))]
     if len(both) < CONDITIONS:
         return None
-    pairs = [(_losses(arm[name], lower_is_better), _losses(baseline[name], lower_is_better)) for name in both]
     generator = np.random.default_rng(0)
-    drawn = [_mean([(_redrawn(a, generator), _redrawn(b, generator)) for a, b in pairs]) for _ in range(RESAMPLES)]
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return Improvement(_mean(pairs), float(low), float(high), len(both))
-
-
-def _mean(pairs: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> float:
-    shares = [np.mean((a[:, None] < b) + 0.5 * (a[:, None] == b)) for a, b in pairs]
-    return float(np.mean(shares))
+    shares, drawn = [], []
+    for name in both:
+        a, b = (_losses(runs[name], lower_is_better) for runs in (arm, baseline))
+        wins = (a[:, None] < b) + 0.5 * (a[:, None] == b)  # (runs of the arm, of the baseline)
+        weights = _weights(len(a), generator), _weights(len(b), generator)
+        shares.append(float(wins.mean()))
+        drawn.append(np.sum((weights[0] @ wins) * weights[1], axis=1))
+    low, high = np.quantile(np.mean(drawn, axis=0), (0.025, 0.975))
+    return Improvement(float(np.mean(shares)), float(low), float(high), len(both))
 
 
 def profile(
@@ -61,12 +61,11 @@ def profile(
     at = np.asarray(levels, np.float64) * (1.0 if lower_is_better else -1.0)
     generator = np.random.default_rng(0)
 
-    def shares(found: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-        return np.mean([np.mean(each[:, None] <= at, axis=0) for each in found], axis=0)  # (levels,)
-
-    drawn = np.array([shares([_redrawn(each, generator) for each in losses]) for _ in range(RESAMPLES)])
+    reached = [np.asarray(each[:, None] <= at, np.float64) for each in losses]  # (runs, levels) of each condition
+    shares = np.mean([each.mean(axis=0) for each in reached], axis=0)
+    drawn = np.mean([_weights(len(each), generator) @ each for each in reached], axis=0)  # (RESAMPLES, levels)
     low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
-    return [float(y) for y in shares(losses)], [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
+    return [float(y) for y in shares], [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
 
 
 def _losses(values: Sequence[float], lower_is_better: bool) -> NDArray[np.float64]:
@@ -75,5 +74,6 @@ def _losses(values: Sequence[float], lower_is_better: bool) -> NDArray[np.float6
     return np.where(np.isfinite(found), found, math.inf)
 
 
-def _redrawn(values: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.float64]:
-    return values[generator.integers(0, len(values), len(values))]
+def _weights(count: int, generator: np.random.Generator) -> NDArray[np.float64]:
+    """How often each of so many runs is drawn in each resample, as a share of it, (RESAMPLES, count)."""
+    return generator.multinomial(count, np.full(count, 1 / count), RESAMPLES) / count

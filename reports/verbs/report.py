@@ -32,10 +32,11 @@ def run(options: argparse.Namespace) -> int:
     from reports.tables.frames import read
 
     tables = read(options.runs)
-    write_whole(output, {**tables.files(), PAGE: render_page(tables).encode()})
+    page = Page(tables)
+    write_whole(output, {**tables.files(), PAGE: render_page(tables, page).encode()})
     for note in tables.notes:
         sys.stderr.write(f"python -m reports: {note}\n")
-    _summarize(Page(tables).cards)
+    _summarize(page.cards)
     sys.stdout.write(
         f"What would decide the undecided, what was left out, and the command behind every number:\n{output / PAGE}\n"
     )
