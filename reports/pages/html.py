@@ -1,5 +1,6 @@
 """Pages as text: templates filled in, with the style and the script of all pages inside."""
 
+import functools
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,24 @@ def render(template: str, **names: Any) -> str:
         template: the name of one that extends ``base.html.j2``.
         names: what it is made of; ``runs``, the run folders, among them.
     """
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            words=words,
+            verdicts=verdicts,
+            confidence=CONFIDENCE,
+            style=_shared("style.css"),
+            script=_shared("script.js"),
+            made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            **names,
+        )
+    )
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    """Where templates are found, and what they may use; to compile them takes longer than to fill them in."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -36,15 +55,7 @@ def render(template: str, **names: Any) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {name: getattr(words, name) for name in FILTERS} | {"promised": promised}
-    return environment.get_template(template).render(
-        words=words,
-        verdicts=verdicts,
-        confidence=CONFIDENCE,
-        style=_shared("style.css"),
-        script=_shared("script.js"),
-        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        **names,
-    )
+    return environment
 
 
 def _shared(name: str) -> Markup:
