@@ -37,6 +37,8 @@ _VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--rule)"} | {
 }
 
 BILLION = 1e9
+LEAST, MOST = 1e-300, 1e300
+"""Numbers beyond these have no place on an axis: what is computed of them would overflow."""
 MARKED = 8  # points of a band that have a mark, so that it can be told without its colour
 WIDTH = 4.5  # inches: 430 CSS pixels, two side by side on a desk, one on a phone without tiny letters
 _STYLE: dict[Any, Any] = {
@@ -174,7 +176,7 @@ def _forest(plot: Forest) -> Figure:
     axes.set_yticks(range(len(labels)), labels)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(labels) - 0.4, -0.6)
-    ends = [value for dot in plot.dots for value in (dot.low, dot.estimate, dot.high) if 0 < value < math.inf]
+    ends = [value for dot in plot.dots for value in (dot.low, dot.estimate, dot.high) if LEAST < value < MOST]
     ratios = plot.unit == "×"
     ends += [0.97, 1.03] if ratios else []
     low, high = min(ends), max(ends)
@@ -272,7 +274,7 @@ def _apart(values: Sequence[float], logarithmic: bool) -> bool:
 
 def _limits(axes: Axes, plot: Curves) -> None:
     """Fit the vertical axis to all finite points, with room above for the marks of those that are not finite."""
-    values = [y for curve in plot.curves for _, y in curve.points() if math.isfinite(y) and (y > 0 or not plot.log_y)]
+    values = [y for curve in plot.curves for _, y in curve.points() if abs(y) < MOST and (y > LEAST or not plot.log_y)]
     if not values:
         return
     room = 0.14 if any(curve.missing for curve in plot.curves) else 0.06

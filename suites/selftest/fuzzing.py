@@ -144,7 +144,7 @@ def _at(value: Any, where: Sequence[Any]) -> Any:
     return value
 
 
-class _Markup(HTMLParser):
+class Markup(HTMLParser):
     """What of a page would run, or be asked for."""
 
     def __init__(self, page: str) -> None:
@@ -272,7 +272,7 @@ def _wrong(verb: str, code: int, said: str, shown: str, run: Path, out: Path) ->
         return "the terminal is told what cannot be printed"
     page = out / "index.html"
     if verb in ("report", "report two", "compare", "import"):
-        return "; ".join(_Markup(page.read_text(encoding="utf-8")).found) if page.exists() else "no page"
+        return "; ".join(Markup(page.read_text(encoding="utf-8")).found) if page.exists() else "no page"
     return ""
 
 

@@ -30,7 +30,11 @@ def chosen(whole: Path, file: str) -> list[Damage]:
     """The same damages every time, spread over all fields and values."""
     of_file = [damage for damage in damages(whole) if damage.file == file]
     drawn = [int.from_bytes(hashlib.sha256(damage.name.encode()).digest()[:8]) % SHARE for damage in of_file]
-    return [damage for damage, at in zip(of_file, drawn, strict=True) if " is " not in damage.name or at == 0]
+    return [damage for damage, at in zip(of_file, drawn, strict=True) if not _of_a_field(damage) or at == 0]
+
+
+def _of_a_field(damage: Damage) -> bool:
+    return " is " in damage.name or damage.name.endswith((") cut", ") doubled"))
 
 
 def facts_of(folder: RunFolder) -> Row:
