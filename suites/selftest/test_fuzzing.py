@@ -1,4 +1,4 @@
-"""Whatever is done to a run folder or to another project's file, each verb ends as it should; the fuzzer would see it."""
+"""Whatever is done to a run folder or another project's file, each verb ends as it should; the fuzzer would see it."""
 
 import random
 from pathlib import Path
