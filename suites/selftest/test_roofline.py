@@ -83,9 +83,9 @@ def test_the_plot_has_a_roof_where_one_is_known_and_shows_references_filled() ->
         assert "#0102" not in svg
         assert "A &lt;title&gt;" in svg
         assert svg.count(">keras</text>") == svg.count(">reference</text>") == 1
-        assert "stroke:var(--series-1);stroke-width:5.2;stroke-linecap:round" in svg  # a dot
+        assert "fill:var(--series-1)" in svg
         assert "fill:var(--series-2)" not in svg  # the peer's marks are hollow
-        assert "fill:none;stroke:var(--series-2)" in svg
+        assert "stroke:var(--series-2)" in svg
 
 
 @pytest.mark.parametrize("roof", [(1e11, None), (None, 1e10)])
