@@ -59,7 +59,9 @@ def claims(trials: Iterable[Row], definitions: Mapping[tuple[str, str], Row]) ->
 
 def _choices(lines: Sequence[Row], definition: Row) -> dict[tuple[str, str], Choice]:
     """The best rate of each arm at each condition at which it was searched, by arm and condition."""
-    metric = definition.get("tuned_by")
+    if not definition.get("rates"):  # the newest trial's: others of the claim may have been of another one
+        return {}
+    metric = definition["tuned_by"]
     results: dict[tuple[str, str], dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     for line in lines:
         if line["purpose"] == "tune":

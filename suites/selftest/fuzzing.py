@@ -41,7 +41,7 @@ TEXTS = (
 NUMBERS = (2**63, 10**400, -(10**30), 1e-320, -0.0)
 """Numbers at the ends of what there is, beside those of `VALUES`."""
 
-VERBS = ("report", "report two", "compare", "merge", "check", "copy", "export", "import")
+VERBS = ("report", "report two", "compare", "merge", "check", "copy", "export", "import", "history")
 FIGURES = ("svg", "pdf", "png")
 EXPORTS = ("github-action-benchmark", "bencher", "csv", "parquet", "markdown", "latex", *FIGURES)
 
@@ -170,6 +170,10 @@ ICON = [("rel", "icon"), ("href", "data:,")]
 """The one link of a page, without which a browser asks for a picture."""
 
 
+SCRATCH = os.path.realpath(tempfile.gettempdir()) + "/touchstone-"
+"""How the folders begin that reports have for themselves, until they end."""
+
+
 @dataclass
 class Watch:
     """Where this process writes, as an audit hook tells; `allowed` is one folder."""
@@ -197,7 +201,7 @@ class Watch:
                 real = os.path.realpath(os.fsdecode(path))
                 if event in ("os.remove", "os.rmdir") and not Path(os.fsdecode(path)).is_absolute():
                     continue  # below a folder that was opened before
-                if not real.startswith(self.allowed) and real != os.devnull:
+                if not real.startswith((self.allowed, SCRATCH)) and real != os.devnull:
                     self.elsewhere.append(f"{event} {real}")
 
 
@@ -248,6 +252,8 @@ def _arguments(verb: str, run: Path, right: Path, theirs: Path, out: Path, draw:
             return ["compare", *draw.sample([run, right], 2), "--output", out]
         case "merge":
             return ["merge", out, *draw.sample([run, right], 2)]
+        case "history":
+            return ["history", *draw.sample([run, right], 2), "--output", out]
         case "check":
             return ["check", run]
         case "copy":
@@ -271,7 +277,7 @@ def _wrong(verb: str, code: int, said: str, shown: str, run: Path, out: Path) ->
     if not all(line.isprintable() for line in said.splitlines()):
         return "the terminal is told what cannot be printed"
     page = out / "index.html"
-    if verb in ("report", "report two", "compare", "import"):
+    if verb in ("report", "report two", "compare", "import", "history"):
         return "; ".join(Markup(page.read_text(encoding="utf-8")).found) if page.exists() else "no page"
     return ""
 
