@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from reports.plots.axes import round_ticks
+from reports.plots.svg import round_ticks
 from reports.tables.history import Line, Segment
 
 SMALLEST_SPAN = math.log(1.10)
