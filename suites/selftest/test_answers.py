@@ -184,6 +184,11 @@ def test_a_promise_without_a_claim_says_so(tmp_path: Path) -> None:
     planted: Planted = {WITH: (0.0412, [100]), WITHOUT: (0.02, [100])}
     entries = raced("dot_product_attention", "length-16", "train", planted, {"length": 16})
     folder = folder_of(tmp_path / "run", "dot_product_attention")
+    run = folder.run
+    promise = run["techniques"]["dot_product_attention"]["promises"][0]
+    promise["claim"] = ""  # as a promise of somebody who has written none yet
+    del promise["commands"]["claim"]
+    folder.write_run(run)
     answer = answer_of(folder, entries, "dot_product_attention", "Attention")
     assert (answer.pays, answer.command) == (Pays.UNDECIDED, "")
     assert answer.costs.startswith("Self-attention over 16 positions takes 2.0")

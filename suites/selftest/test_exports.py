@@ -23,6 +23,8 @@ from reports.tables.frames import records as rows_of
 from reports.verbs import export as verb
 from suites.selftest import synthetic_run as synthetic
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
@@ -194,3 +196,12 @@ def test_a_run_without_a_measurement_exports_what_there_is(tmp_path: Path) -> No
     assert main(["export", str(path), "--output", str(tmp_path / "out")]) == 0
     assert json.loads((tmp_path / "out" / "bencher.json").read_text()) == {}
     assert not (tmp_path / "out" / "timings.md").exists()
+
+
+def test_the_verdicts_in_the_docs_are_those_of_the_sample(tmp_path: Path) -> None:
+    """Wrong variant: trials that were run again, and a table that still tells what came of those before."""
+    words = ["export", str(ROOT / "reports" / "samples" / "standard"), "--format", "markdown"]
+    assert main([*words, "--output", str(tmp_path)]) == 0
+    told = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
+    for name in ("verdicts.md", "claims.md"):
+        assert (tmp_path / name).read_text(encoding="utf-8") in told
