@@ -15,9 +15,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.isolated("oracle"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Chromium]:
-    """One browser for all tests."""
+    """One browser for the tests of a file.
+
+    It must not outlive them: a process forked for a later test would end it with its own session.
+    """
     found = find()
     if found is None:
         pytest.skip("no Chromium here; .ci/run installs it (apt-get install chromium)")

@@ -201,7 +201,8 @@ class Watch:
                 real = os.path.realpath(os.fsdecode(path))
                 if event in ("os.remove", "os.rmdir") and not Path(os.fsdecode(path)).is_absolute():
                     continue  # below a folder that was opened before
-                if not real.startswith((self.allowed, SCRATCH)) and real != os.devnull:
+                own = "/__pycache__/" in real or "/matplotlib/" in real  # what Python and matplotlib keep for next time
+                if not real.startswith((self.allowed, SCRATCH)) and real != os.devnull and not own:
                     self.elsewhere.append(f"{event} {real}")
 
 
