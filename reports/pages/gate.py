@@ -66,15 +66,16 @@ class Verdict:
             if number
         ]
         against = f"against {self.revision}"
-        if not compared:
+        if not compared and not self.alerts:
             return f"Nothing that is measured has changed {against}."
+        what = " and ".join(compared) or "what was planned"
         if self.exit is Exit.REGRESSION:
-            return f"{words.plural(red, 'regression')} {against}, of {' and '.join(compared)}."
+            return f"{words.plural(red, 'regression')} {against}, of {what}."
         if self.exit is Exit.UNMEASURED:
-            return f"No regression {against}, but not all of {' and '.join(compared)} could be measured."
+            return f"No regression {against}, but not all of {what} could be measured."
         better = len(self.alerts)
         found = f", {words.plural(better, 'improvement')}" if better else ""
-        return f"No regression{found} {against}, in {' and '.join(compared)}."
+        return f"No regression{found} {against}, in {what}."
 
     def ordered(self) -> list[Alert]:
         """Regressions first, those farthest from 1 first of their kind."""

@@ -84,9 +84,20 @@ class Alert:
         return asdict(self) | {"kind": self.kind.value}
 
 
-def races_of(tables: Tables) -> int:
-    """How many races a run holds in which both trees met."""
-    return len({benchmark_of(row) for row in records(tables["ratios"]) if row["variation"].startswith("tree=")})
+def races_of(tables: Tables) -> set[str]:
+    """The races of a run in which both trees met, or in which the revision has nothing to meet with: a new one."""
+    met = [row for row in records(tables["ratios"]) if row["variation"].startswith("tree=")]
+    return {benchmark_of(row) for row in [*met, *filter(_is_new, records(tables["failures"]))]}
+
+
+def _is_new(failure: Row) -> bool:
+    """Whether the revision lacks a name that a race needs."""
+    return bool(failure["variation"]) and failure["outcome"] == "not provided"
+
+
+def not_raced(benchmark: str) -> Alert:
+    """A race that was planned, and of which a run holds nothing: no result is no good news."""
+    return Alert(Kind.UNMEASURED, benchmark, "time", detail="it was not raced")
 
 
 def of_races(tables: Tables, size: float) -> list[Alert]:
@@ -130,6 +141,7 @@ _TURNED = {"ratio": "ratio", "low": "high", "high": "low"}
 def _failures(tables: Tables) -> list[Alert]:
     """Contenders that did not finish: a regression where the revision's did, and else nothing can be said."""
     rows = [row for row in records(tables["failures"]) if row["implementation"] not in (AGAIN, *CONTROLS)]
+    rows = [row for row in rows if not _is_new(row)]
     finished = {(benchmark_of(row), bool(row["variation"])) for row in records(tables["timings"])}
     alerts = []
     for row in rows:

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 CHECKOUTS = ROOT / ".touchstone" / "checkouts"
 """Whole trees of other revisions, by revision; may be deleted whenever nothing runs."""
+
+ENDED = (0, 1)
+"""How a session of pytest ends that came to its end: all passed, or some failed."""
 
 NARROW = 0.75
 """How narrow an interval has to be before its race stops, as a share of the size that matters."""
@@ -95,11 +98,12 @@ def checked(options: argparse.Namespace, output: Path) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured: files for pytest, from the project's folder."""
+    """What is measured: files for pytest, from the project's folder; and whether a race may have vanished."""
 
     races: Sequence[str]
     properties: Sequence[str]
     claims: Sequence[str]
+    listed: bool
 
 
 def planned(revision: str, options: argparse.Namespace) -> Plan:
@@ -109,7 +113,7 @@ def planned(revision: str, options: argparse.Namespace) -> Plan:
     """
     from reports.store.files import RunFolderError
 
-    sources = json.loads(_python(["-m", "suites.sources"], ROOT, check=True))
+    sources = json.loads(_python(["-m", "suites.sources"], ROOT, check=True)[1])
     if unknown := set(options.technique) - set(sources):
         raise RunFolderError(f"--technique {min(unknown)}: expected one of {', '.join(sources)}")
     changed = set(_git("diff", "--name-only", revision).split("\n"))
@@ -120,12 +124,18 @@ def planned(revision: str, options: argparse.Namespace) -> Plan:
     def touched(files: Iterable[str]) -> bool:
         return options.all or not changed.isdisjoint(files)
 
+    def behind(kind: str) -> list[str]:
+        files = [each for of in chosen for each in of[kind].items()] if kind in wanted else []
+        return [file for file, sources_of in files if touched(sources_of)]
+
+    races = [
+        of["races"] for of in chosen if touched([*of["reference"], of["races"]]) and (ROOT / of["races"]).is_file()
+    ]
     return Plan(
-        [of["races"] for of in chosen if "races" in wanted and touched([*of["reference"], of["races"]])],
-        *(
-            [file for of in chosen if kind in wanted for file, behind in of[kind].items() if touched(behind)]
-            for kind in ("properties", "claims")
-        ),
+        races if "races" in wanted else [],
+        behind("properties"),
+        behind("claims"),
+        "races" in wanted and any(name.startswith(("reference/", "benchmarks/")) for name in changed),
     )
 
 
@@ -155,51 +165,58 @@ class Session:
 
         found: list[Alert] = []
         dropped: list[Alert] = []
+        both: list[str] = []
         raced = 0
+        if plan.listed:
+            found += alerts.vanished(self._collected(ROOT), self._collected(self._checkout()))
         if plan.races:
-            before, races = (self._collected(plan.races, tree) for tree in (self._checkout(), ROOT))
-            found += alerts.vanished(races, before)
-            first, raced = self._raced("now", dict.fromkeys(plan.races, self.select), len(races))
-            suspected = [each for each in first if each.kind in alerts.AGAIN_FIRST]
-            second: list[Alert] = []
-            if suspected:
-                by_file: dict[str, list[str]] = {}
-                for technique, workload, operation in {tuple(each.benchmark.split("/")) for each in suspected}:
-                    name = f"benchmarks/bench_{technique}.py"
-                    by_file.setdefault(name, []).append(f"{workload}-{operation}-")
-                wanted = {file: " or ".join(sorted(names)) for file, names in by_file.items()}
-                second, _ = self._raced("again", wanted, sum(map(len, by_file.values())))
-            kept = alerts.confirmed(first, second)
-            named = {(each.benchmark, each.measure) for each in kept}
-            dropped = [each for each in suspected if (each.benchmark, each.measure) not in named]
-            found += kept
+            seen, dropped, raced = self._raced_twice(plan.races)
+            found += seen
         proved = self._proved(plan.properties, found) if plan.properties else 0
         if plan.claims:
-            now, old = (self._tables(f"claims-{side}", plan.claims, tree) for side, tree in self._sides())
-            found += alerts.of_claims(now, old)
-        return Verdict(
-            f"{self.name} ({self.revision})" if self.name != self.revision else self.name,
-            1 + self.size / 100,
-            found,
-            dropped,
-            raced,
-            proved,
-            len(plan.claims),
-        )
+            both = [file for file in plan.claims if (self._checkout() / file).is_file()]
+            if both:  # of a new claim there is nothing to compare
+                now, old = (self._tables(f"claims-{side}", both, tree) for side, tree in self._sides())
+                found += alerts.of_claims(now, old)
+        name = f"{self.name} ({self.revision})" if self.name != self.revision else self.name
+        return Verdict(name, 1 + self.size / 100, found, dropped, raced, proved, len(both))
+
+    def _raced_twice(self, files: Sequence[str]) -> "tuple[list[Alert], list[Alert], int]":
+        """What the races of some files show, what one run showed and the next did not, and how many they are."""
+        from reports.tables import alerts
+
+        planned = {each for each in self._collected(ROOT) if f"benchmarks/bench_{each.partition('/')[0]}.py" in files}
+        first, raced = self._raced("now", dict.fromkeys(files, self.select), planned)
+        suspected = [each for each in first if each.kind in alerts.AGAIN_FIRST]
+        second: list[Alert] = []
+        if suspected:
+            by_file: dict[str, list[str]] = {}
+            for technique, workload, operation in {tuple(each.benchmark.split("/")) for each in suspected}:
+                by_file.setdefault(f"benchmarks/bench_{technique}.py", []).append(f"{workload}-{operation}-")
+            wanted = {file: " or ".join(sorted(names)) for file, names in by_file.items()}
+            second, _ = self._raced("again", wanted, {each.benchmark for each in suspected})
+        kept = alerts.confirmed(first, second)
+        named = {(each.benchmark, each.measure) for each in kept}
+        return kept, [each for each in suspected if (each.benchmark, each.measure) not in named], raced
 
     def _sides(self) -> Iterable[tuple[str, Path]]:
         return (("now", ROOT), ("before", self._checkout()))
 
-    def _raced(self, name: str, wanted: Mapping[str, str], count: int) -> "tuple[list[Alert], int]":
-        """What the races of some files show, of each those that an expression names; and how many they are."""
+    def _raced(self, name: str, wanted: Mapping[str, str], planned: Collection[str]) -> "tuple[list[Alert], int]":
+        """What the races of some files show, of each those that an expression names; and how many they are.
+
+        All that are planned must have been raced, unless somebody has chosen among them.
+        """
         from reports.tables import alerts
 
         options = ["--contender", f"tree={self.revision}", "--only-contenders", "--benchmark-quiet"]
-        options += ["--narrow", f"{NARROW * self.size:g}", "--budget", f"{count * self.seconds:g}"]
+        options += ["--narrow", f"{NARROW * self.size:g}", "--budget", f"{len(planned) * self.seconds:g}"]
         selected = sorted({names for names in wanted.values() if names})
         options += ["-k", " or ".join(f"({names})" for names in selected)] if selected else []
         tables = self._tables(f"races-{name}", [*wanted, *options], ROOT)
-        return alerts.of_races(tables, 1 + self.size / 100), alerts.races_of(tables)
+        found, raced = alerts.of_races(tables, 1 + self.size / 100), alerts.races_of(tables)
+        missing = [] if self.select else sorted({*planned} - raced - {each.benchmark for each in found})
+        return [*found, *map(alerts.not_raced, missing)], len(raced)
 
     def _proved(self, files: Sequence[str], found: "list[Alert]") -> int:
         """Prove the working tree's properties and, where one fails, those of the revision; returns how many."""
@@ -218,15 +235,14 @@ class Session:
         found += alerts.of_properties(now, before)
         return len({(row["technique"], row["property"]) for row in rows})
 
-    def _collected(self, files: Sequence[str], tree: Path) -> set[str]:
-        """The races of some files, as technique/workload/operation."""
-        there = [file for file in files if (tree / file).is_file()]
+    def _collected(self, tree: Path) -> set[str]:
+        """All races of a tree at quick scale, as technique/workload/operation."""
         code = (
             "import importlib, json, sys; print(json.dumps([f'{w.technique}/{w.name}/{o}' for m in sys.argv[1:] "
             "for w in importlib.import_module(m).WORKLOADS for o in w.operations.get('quick', ())]))"
         )
-        modules = [file.removesuffix(".py").replace("/", ".") for file in there]
-        return set(json.loads(_python(["-c", code, *modules], tree, check=True)))
+        modules = [f"benchmarks.{path.stem}" for path in sorted((tree / "benchmarks").glob("bench_*.py"))]
+        return set(json.loads(_python(["-c", code, *modules], tree, check=True)[1]))
 
     def _tables(self, name: str, words: Sequence[str], tree: Path) -> "Tables":
         """Run pytest into a new run folder, and read it."""
@@ -235,11 +251,12 @@ class Session:
 
         folder = (self.output / name).absolute()
         sys.stderr.write(f"gate: {name} ({tree.name if tree != ROOT else 'working tree'})\n")
-        told = _python(["-m", "pytest", *words, "--scale", "quick", "--results", str(folder), "-q"], tree)
-        (folder.parent / f"{name}.log").write_text(told, encoding="utf-8")
-        if not (folder / "run.json").is_file():
+        code, told = _python(["-m", "pytest", *words, "--scale", "quick", "--results", str(folder), "-q"], tree)
+        log = folder.parent / f"{name}.log"
+        log.write_text(told, encoding="utf-8")
+        if code not in ENDED or not (folder / "run.json").is_file():  # what was left out would pass for unchanged
             last = "; ".join(told.strip().splitlines()[-3:])
-            raise RunFolderError(f"{name}: pytest measured nothing: {last} (all of it: {folder.parent / name}.log)")
+            raise RunFolderError(f"{name}: pytest did not come to its end (exit {code}): {last} (all of it: {log})")
         return read([folder])
 
     def _checkout(self) -> Path:
@@ -254,8 +271,8 @@ class Session:
         return folder
 
 
-def _python(words: Sequence[str], tree: Path, *, check: bool = False) -> str:
-    """What a program of this Python prints in a tree; where it must not fail, it is told why it did."""
+def _python(words: Sequence[str], tree: Path, *, check: bool = False) -> tuple[int, str]:
+    """How a program of this Python ends in a tree, and what it prints; why it failed is told where it must not."""
     from reports.store.files import RunFolderError
 
     # Only this tree's own packages are imported, whatever stood on the path.
@@ -264,7 +281,7 @@ def _python(words: Sequence[str], tree: Path, *, check: bool = False) -> str:
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
     if check and done.returncode:
         raise RunFolderError(f"{' '.join(words[:2])} failed in {tree}: {done.stderr.strip()[-300:]}")
-    return re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + ("" if check else done.stderr))
+    return done.returncode, re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + ("" if check else done.stderr))
 
 
 def _git(*words: str, missing: str | None = None) -> str:

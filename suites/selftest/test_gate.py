@@ -2,6 +2,7 @@
 
 import configparser
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -119,6 +120,15 @@ def test_a_failure_is_one_where_the_revision_did_not_fail(tmp_path: Path) -> Non
     assert "ValueError: no" in found["additive_attention/source-1/train"].detail
 
 
+def test_a_race_that_the_revision_cannot_run_is_new_and_one_that_did_not_run_is_told(tmp_path: Path) -> None:
+    """Wrong variants: every new benchmark ends in "could not be measured"; a session that stopped half way is green."""
+    new = failure_of("source-2", {"variation": {"tree": "abc"}}) | {"outcome": "not provided"}
+    tables = raced(tmp_path / "a", {}, failures=[new])
+    assert alerts.of_races(tables, 1.02) == []
+    assert alerts.races_of(tables) == {f"additive_attention/{workload}/train" for workload in WORKLOADS}
+    assert Verdict("main", 1.02, [alerts.not_raced("t/w/train")], raced=1).exit is Exit.UNMEASURED
+
+
 def proved(path: Path, **outcomes: str) -> Tables:
     """Properties with these outcomes."""
     folder, asked = synthetic.begin(path), setting("residual", "reference", "float32")
@@ -210,6 +220,8 @@ def test_nothing_changed_is_one_line() -> None:
     """Wrong variant: an empty table."""
     assert gate.markdown(Verdict("main", 1.02, [])).count("\n") == 2
     assert gate.text(Verdict("main", 1.02, [])) == "Nothing that is measured has changed against main."
+    gone = alerts.vanished((), ["t/w/train"])
+    assert gate.text(Verdict("main", 1.02, gone)).startswith("1 regression against main, of what was planned.")
 
 
 @pytest.mark.parametrize(
@@ -234,3 +246,17 @@ def test_the_summary_of_a_github_job_reaches_the_gate() -> None:
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini", encoding="utf-8")
     assert "GITHUB_STEP_SUMMARY" in tox["testenv"]["pass_env"].split()
+
+
+def test_a_technique_that_is_there_no_more_closes_the_gate(tmp_path: Path) -> None:
+    """Wrong variant: only what the working tree still has is looked at."""
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", "--shared", str(ROOT), str(clone)], check=True)
+    for name in ("reports", "suites", "benchmarks"):  # as they are now, committed or not
+        shutil.copytree(ROOT / name, clone / name, dirs_exist_ok=True)
+    (clone / "benchmarks" / "bench_initialization.py").unlink()
+    run = [sys.executable, "-m", "reports", "gate", "HEAD", "--only", "races", "--technique", "initialization"]
+    done = subprocess.run(run, cwd=clone, capture_output=True, text=True, check=False)
+    assert done.returncode == int(Exit.REGRESSION), done.stderr
+    assert "initialization/" in done.stdout
+    assert "a benchmark vanished" in done.stdout
