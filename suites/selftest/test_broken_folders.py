@@ -41,6 +41,27 @@ def facts_of(folder: RunFolder) -> Row:
     return {name: value for name, value in folder.run.items() if name not in ("format", "created", "sessions")}
 
 
+@pytest.mark.parametrize("verb", ["compare", "history"])
+@pytest.mark.parametrize("file", FILES)
+def test_beside_a_broken_folder_a_verb_ends_with_a_page_or_one_line(
+    whole: Path, file: str, verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wrong variants: a traceback at a number that is none, a page of what was refused."""
+    of_file = [damage for damage in damages(whole) if damage.file == file]
+    ended: dict[int, int] = {}
+    for damage in of_file[:: max(1, len(of_file) // 12)]:
+        path = broken(whole, tmp_path / "run", damage)
+        code = main([verb, str(whole), str(path), "--output", str(tmp_path / "out")])
+        said = capsys.readouterr().err
+        ended[code] = ended.get(code, 0) + 1
+        assert code in (0, 2), damage.name
+        if code == 2:
+            assert said.count("\n") == 1, damage.name
+            assert f"{path}" in said, damage.name
+            assert verb == "history" or f"{path / file}" in said, damage.name  # which names what it looked for
+    assert ended[2] > 2
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_a_broken_folder_is_shown_or_refused_in_one_line(
     whole: Path, file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

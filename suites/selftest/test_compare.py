@@ -13,10 +13,8 @@ from reports.__main__ import main
 from reports.pages.compare import Comparison, render_page
 from reports.store.run_folder import PROPERTIES, TRIALS, Row, RunFolder
 from reports.tables import across, sides
-from suites.selftest import broken_folders
 from suites.selftest import synthetic_races as races
 from suites.selftest import synthetic_run as synthetic
-from suites.selftest.broken_folders import FILES
 from suites.selftest.synthetic_rows import USUAL, Machine, setting
 from suites.selftest.test_reports import Parsed
 
@@ -345,26 +343,6 @@ def test_what_a_folder_says_stays_text(tmp_path: Path, capsys: pytest.CaptureFix
     parsed = Parsed((out / "index.html").read_text(encoding="utf-8"))
     assert sum(tag == "script" for tag, _ in parsed.elements) == 1
     assert any(nasty in text for text in parsed.texts["td"])
-
-
-@pytest.mark.parametrize("file", FILES)
-def test_beside_a_broken_folder_it_ends_with_a_page_or_one_line(
-    file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Wrong variants: a traceback at a number that is none, a page of what was refused."""
-    whole = broken_folders.whole_folder(tmp_path / "whole").path
-    of_file = [damage for damage in broken_folders.damages(whole) if damage.file == file]
-    ended: Counter[int] = Counter()
-    for damage in of_file[:: max(1, len(of_file) // 12)]:
-        path = broken_folders.broken(whole, tmp_path / "run", damage)
-        code = main(["compare", str(whole), str(path), "--output", str(tmp_path / "out")])
-        said = capsys.readouterr().err
-        ended[code] += 1
-        assert code in (0, 2), damage.name
-        if code == 2:
-            assert said.count("\n") == 1, damage.name
-            assert f"{path / file}" in said, damage.name
-    assert ended[2] > 2
 
 
 def test_folders_with_nothing_in_them_become_a_page_that_says_so(tmp_path: Path) -> None:

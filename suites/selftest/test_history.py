@@ -19,10 +19,8 @@ from reports.store.warehouse import Warehouse, content_of
 from reports.tables import chapters, history
 from reports.tables import outcome_history as outcomes
 from reports.verbs.history import _read
-from suites.selftest import broken_folders
 from suites.selftest import synthetic_history as nights
 from suites.selftest import synthetic_run as synthetic
-from suites.selftest.broken_folders import FILES
 from suites.selftest.synthetic_rows import Machine
 from suites.selftest.test_reports import Parsed
 
@@ -326,26 +324,6 @@ def test_a_broken_run_is_named_in_one_line(
     assert words in line
     assert str(run) in line
     assert not (tmp_path / "page").exists()
-
-
-@pytest.mark.parametrize("file", FILES)
-def test_with_a_broken_folder_it_ends_with_a_page_or_one_line(
-    file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Wrong variants: a traceback at a number that is none, a page of what was refused."""
-    whole = broken_folders.whole_folder(tmp_path / "whole").path
-    of_file = [damage for damage in broken_folders.damages(whole) if damage.file == file]
-    ended: Counter[int] = Counter()
-    for damage in of_file[:: max(1, len(of_file) // 12)]:
-        path = broken_folders.broken(whole, tmp_path / "run", damage)
-        code = main(["history", str(whole), str(path), "--output", str(tmp_path / "out")])
-        said = capsys.readouterr().err
-        ended[code] += 1
-        assert code in (0, 2), damage.name
-        if code == 2:
-            assert said.count("\n") == 1, damage.name
-            assert str(path) in said, damage.name
-    assert ended[2] > 2
 
 
 @pytest.mark.parametrize(
