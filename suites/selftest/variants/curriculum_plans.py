@@ -13,7 +13,6 @@ import reference.curriculum as reference
 from suites.selftest.variants import Variant, edited, override
 from suites.selftest.variants.curriculum import variant
 
-
 # Plans
 
 
