@@ -14,6 +14,7 @@ import pytest
 from benchmarks.bench_additive_attention import WORKLOADS
 from suites import implementations
 from suites.implementations import ROOT, Implementation, implementation, techniques
+from suites.sources import sources
 
 FIRST = next(f"{each.name}-{operation}" for each in WORKLOADS for operation in each.operations["quick"])
 """How the items of the first race are named."""
@@ -35,6 +36,8 @@ REFUSED: dict[tuple[str, ...], str] = {
         "--implementation",
         "residual=no.such_module",
     ): "no implementation 'no.such_module' of residual: expected reference",
+    ("--narrow", "0"): "--narrow 0: expected per cent, more than 0",
+    ("--only-contenders",): "--only-contenders: expected --contender, too",
     ("--report",): "--report needs --results DIR: the run folder from which the report is made",
     ("--results=FOREIGN",): "exists and is not a run folder; choose another with --results",
     **{("--backend", name): f"{name} is not installed here; pip install -e '.[{name}]', or choose" for name in MISSING},
@@ -42,6 +45,7 @@ REFUSED: dict[tuple[str, ...], str] = {
 LISTED: dict[str, tuple[str, ...]] = {
     "all": ("benchmarks",),
     "precisions": ("benchmarks", "--precision", "mixed_float16,float32,mixed_float16"),
+    "pair": ("benchmarks/bench_residual.py", "--contender", "threads=1", "--only-contenders"),
     "module": ("benchmarks", "--implementation", "additive_attention=suites.selftest.misbehaving:hangs"),
 }
 PROGRAM = """
@@ -93,6 +97,34 @@ def test_listing_names_every_race_without_a_framework(answers: dict[Any, Any]) -
     assert f"benchmarks/bench_additive_attention.py::test_race[{FIRST}-reference-float32]" in items
     varied = [item for item in items if not item.endswith("-float32]")]
     assert varied == ["benchmarks/bench_residual.py::test_race[resnet20-digits-train-reference-float32-determinism=on]"]
+
+
+def test_only_contenders_leave_the_reference_its_twin_and_the_kernels(answers: dict[Any, Any]) -> None:
+    """Wrong variants: a peer, or the technique left out, that a gate waits for; no twin, and so no noise floor."""
+    items = [item for item in listed(answers, "pair") if "[resnet20-digits-train-" in item]
+    assert [item.partition("train-")[2].removesuffix("]") for item in items] == [
+        "reference-float32",
+        "again-float32",
+        "reference-float32-threads=1",
+        "control-matmul-float32",
+        "control-copy-float32",
+    ]
+
+
+def test_the_sources_of_what_is_measured_are_the_files_that_decide_it() -> None:
+    """Wrong variants: a part of a reference whose change nobody measures; a claim that is of no technique."""
+    found = sources()
+    assert set(found) == set(techniques())
+    assert {claim for of in found.values() for claim in of["claims"]} == {
+        f"suites/claims/{path.name}" for path in (ROOT / "suites" / "claims").glob("test_*.py")
+    }
+    curriculum = found["curriculum"]
+    assert "reference/_curriculum_batches.py" in curriculum["reference"]
+    assert "reference/dot_product_attention.py" in found["transformer"]["reference"]
+    for files in (*curriculum["properties"].values(), *curriculum["claims"].values()):
+        assert {"reference/curriculum.py", "reference/_curriculum_batches.py"} <= {*files}
+    assert "suites/claims/curricula.py" in curriculum["claims"]["suites/claims/test_easy_first_helps.py"]
+    assert "suites/claims/pool.py" not in curriculum["claims"]["suites/claims/test_easy_first_helps.py"]
 
 
 def test_each_precision_is_a_contender_once(answers: dict[Any, Any]) -> None:
